@@ -1,0 +1,309 @@
+"""The names a pickle may use: one table, and what happens to all other names.
+
+A name is one of three things. It stands in `_MEANINGS` (or, for torch, in `rebuild.REBUILD`): then calling it gives a
+plain value. It is harmless: then it becomes an inert `Global` or `Opaque`. Or it belongs to the standard library or
+to numpy and is not in the table: then the file is refused as a whole, because no checkpoint needs it and those are
+the names that attacks are made of. Nothing is ever imported or run in any of the three cases.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from hatch_wheelweights.checkpoint.pickle import HERE, Global, Opaque
+from hatch_wheelweights.checkpoint.rebuild import REBUILD, SETSTATE
+from hatch_wheelweights.checkpoint.tensors import Storage, strided_tensor
+from hatch_wheelweights.errors import CheckpointError, UnsafePickleError
+from wheelweights.dtypes import dtype_name
+from wheelweights.errors import DtypeError, backticked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["find", "is_value"]
+
+
+@functools.lru_cache(maxsize=4096)
+def find(module: str, name: str) -> Global:
+    """Return what a name in a pickle means; raise UnsafePickleError for one that no checkpoint needs."""
+    module = _PYTHON_3_MODULES.get(module, module)
+    key = (module, name)
+    call = REBUILD.get(key) or _MEANINGS.get(key)
+    if call is not None:
+        return Global(module, name, call, SETSTATE.get(key) or _SETSTATE.get(key))
+    if module == "torch.return_types" and _is_identifier(name):
+        return Global(module, name, _return_type)
+    top = module.partition(".")[0]
+    if _is_inert(module, name) or (
+        top not in _REFUSED_TOP and _is_identifier(module, dotted=True) and _is_identifier(name)
+    ):
+        return Global(module, name)
+    raise UnsafePickleError(
+        f"pickle asks for {backticked(f'{module}.{name}')} {HERE}, which no state_dict needs",
+        found=f"{module}.{name}",
+        remedy="Nothing was run. Do not load this file with torch either; "
+        "get the weights as .safetensors from someone you trust.",
+    )
+
+
+_PYTHON_3_MODULES: Final = {"__builtin__": "builtins", "copy_reg": "copyreg", "exceptions": "builtins"}
+
+# The standard library of any Python: of this one, and what Python 2 and older ones had besides.
+_REFUSED_TOP: Final = sys.stdlib_module_names | {
+    "asynchat", "asyncore", "cgi", "commands", "crypt", "dircache", "distutils", "dl", "imp", "nt", "numpy", "pip", "pipes", "pkg_resources",
+    "popen2", "posixfile", "setuptools", "smtpd", "telnetlib", "thread", "urllib2", "_winreg",
+}  # fmt: skip
+
+_INERT: Final = {
+    ("argparse", "Namespace"), ("types", "SimpleNamespace"), ("functools", "partial"), ("decimal", "Decimal"),
+    ("fractions", "Fraction"), ("uuid", "UUID"), ("time", "struct_time"), ("itertools", "count"), ("enum", "Enum"), ("enum", "IntEnum"),
+    ("abc", "ABCMeta"), ("io", "BytesIO"), ("_io", "BytesIO"), ("random", "Random"), ("zoneinfo", "ZoneInfo"),
+    *(("datetime", name) for name in ("date", "datetime", "time", "timedelta", "timezone")),
+    *(("ipaddress", name) for name in ("IPv4Address", "IPv6Address", "IPv4Network", "IPv6Network")),
+    *(("collections", name) for name in ("ChainMap", "UserDict", "UserList")),
+    *(("builtins", name) for name in (
+        "bool", "bytes", "bytearray", "complex", "dict", "float", "frozenset", "int", "list", "long", "object", "range", "set", "slice",
+        "str", "tuple", "unicode", "xrange", "Ellipsis", "NoneType", "NotImplemented",
+    )),
+    *(("numpy", name) for name in (
+        "bool", "bool_", "bytes_", "character", "complex128", "complex64", "complexfloating", "float16", "float32", "float64", "floating",
+        "generic", "inexact", "int16", "int32", "int64", "int8", "integer", "longlong", "matrix", "memmap", "ndarray", "number", "object_",
+        "signedinteger", "str_", "uint16", "uint32", "uint64", "uint8", "ulonglong", "unsignedinteger", "void", "datetime64", "timedelta64",
+        "recarray", "record",
+    )),
+}  # fmt: skip
+# Modules of the standard library and of numpy whose classes hold nothing but values.
+_INERT_MODULES: Final = re.compile(
+    r"pathlib(\._local)?|typing|numpy\.dtypes|numpy\.ma\.core"
+    r"|numpy\.random(\.(mtrand|_pickle|_mt19937|_pcg64|_philox|_sfc64|bit_generator|_generator))?"
+)
+
+
+def _is_inert(module: str, name: str) -> bool:
+    return (module, name) in _INERT or (_INERT_MODULES.fullmatch(module) is not None and _is_identifier(name))
+
+
+def _is_identifier(name: str, *, dotted: bool = False) -> bool:
+    """Tell whether this can name a class of somebody's module; a dotted class name would be a path to somewhere else."""
+    return all(part.isidentifier() for part in name.split(".")) if dotted else name.isidentifier()
+
+
+_VALUE_MODULES: Final = re.compile(
+    r"datetime|decimal|fractions|ipaddress|pathlib(\._local)?|uuid|builtins|numpy(\.(core|_core)\.(multiarray|numeric)|\.dtypes)?"
+)
+_TORCH_VALUES: Final = {("torch", "device"), ("torch.serialization", "_get_layout")}
+
+
+def is_value(node: Global | Opaque) -> bool:
+    """Tell whether an inert node stands for a plain value (a dtype, a device, a date, a path), not for an unknown object."""
+    if _VALUE_MODULES.fullmatch(node.module) or (node.module, node.name) in _TORCH_VALUES:
+        return True
+    return isinstance(node, Global) and node.module == "torch" and node.name[:1].islower()  # torch.float32, torch.strided
+
+
+# Python's own containers
+
+
+def _return_type(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the named tuple of a function of torch (`torch.return_types.max`) as a tuple."""
+    return tuple(_items(args[:1]))
+
+
+def _torch_version(args: tuple[Any, ...]) -> str:
+    if len(args) != 1 or not isinstance(args[0], str):
+        raise TypeError("a version is not made of text")
+    return args[0]
+
+
+def _items(args: tuple[Any, ...]) -> list[Any]:
+    if not args:
+        return []
+    if len(args) > 1 or not isinstance(args[0], (list, tuple, set, frozenset)):
+        raise TypeError("a container is made from something that is not a list")
+    return list(args[0])
+
+
+def _dict(args: tuple[Any, ...]) -> dict[Any, Any]:
+    if len(args) == 1 and isinstance(args[0], dict):
+        return dict(args[0])
+    made: dict[Any, Any] = {}
+    for pair in _items(args):
+        if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not isinstance(pair[0], (str, bytes, int, float)):
+            raise TypeError("a dict is made from something that is not pairs of a key and a value")
+        made[pair[0]] = pair[1]
+    return made
+
+
+def _set(args: tuple[Any, ...]) -> set[Any]:
+    items = _items(args)
+    if any(isinstance(item, (tuple, frozenset, list, dict, set)) for item in items):
+        raise TypeError("a set holds a container")
+    return set(items)
+
+
+def _deque(args: tuple[Any, ...]) -> list[Any]:
+    return _items(args[:1])  # the second argument is its maximal length
+
+
+def _encode(args: tuple[Any, ...]) -> bytes:
+    """Return the bytes that protocol 2 writes as text in latin-1."""
+    text, encoding = args
+    if not isinstance(text, str) or encoding not in ("latin1", "latin-1", "utf-8"):
+        raise TypeError("bytes are written in an unknown way")
+    return text.encode(encoding)
+
+
+def _bytes(args: tuple[Any, ...]) -> bytes:
+    if not args:
+        return b""
+    if isinstance(args[0], bytes):
+        return args[0]
+    if isinstance(args[0], list):  # how protocols 0 to 2 of Python 3 write a bytearray
+        return bytes(args[0])
+    return _encode(args)
+
+
+def _complex(args: tuple[Any, ...]) -> complex:
+    real, imaginary = args
+    if type(real) is not float or type(imaginary) is not float:
+        raise TypeError("a complex number is not made of two floats")
+    return complex(real, imaginary)
+
+
+def _reconstructor(args: tuple[Any, ...]) -> Opaque:
+    """Return the object that protocols 0 and 1 write as (class, base, value of the base)."""
+    if not isinstance(args[0], Global):
+        raise TypeError("an object has no class")
+    return Opaque(args[0].module, args[0].name, args[2:] if len(args) > 2 and args[2] is not None else ())
+
+
+def _getattr(args: tuple[Any, ...]) -> Global:
+    """Return the nested class or enum member that protocols below 4 write as getattr(class, name); only of somebody's own classes."""
+    owner, name = args
+    if isinstance(owner, Global) and isinstance(name, str) and _is_identifier(name) and not name.startswith("_"):
+        top = owner.module.partition(".")[0]
+        if top not in _REFUSED_TOP and top != "torch" and owner.name.count(".") < 4:
+            return Global(owner.module, f"{owner.name}.{name}")
+    raise UnsafePickleError(
+        f"pickle asks for `builtins.getattr` {HERE}, which no state_dict needs",
+        remedy="Nothing was run. Do not load this file with torch either.",
+    )
+
+
+# numpy
+
+_NUMPY_TYPE = re.compile(
+    r"[<>|=]?([?biu]\d?|f[248]|c(8|16)|[SU]\d{1,4}|[mM]8)|bool|u?int(8|16|32|64)|float(16|32|64)|complex(64|128)"
+)
+
+
+def _numpy_dtype(args: tuple[Any, ...]) -> Any:
+    code = args[0].decode("ascii") if isinstance(args[0], bytes) else args[0]
+    return Opaque("numpy", "dtype", (code, *args[1:]))
+
+
+def _numpy_dtype_state(node: Opaque, state: Any) -> Any:
+    """Return numpy's dtype with the byte order that the state gives; an unusual one stays a node."""
+    node.state = state
+    code = node.args[0]
+    if not isinstance(code, str) or not _NUMPY_TYPE.fullmatch(code) or not isinstance(state, tuple) or len(state) < 2:
+        return node
+    order = state[1].decode("ascii") if isinstance(state[1], bytes) else state[1]
+    try:
+        dtype = np.dtype(code)
+    except TypeError:
+        return node
+    return dtype.newbyteorder(order) if order in ("<", ">") else dtype
+
+
+def _numpy_scalar(args: tuple[Any, ...]) -> Any:
+    dtype, raw = args if len(args) == 2 else (args[0], None)
+    raw = raw.encode("utf-8") if isinstance(raw, str) else raw
+    if (
+        not isinstance(dtype, np.dtype)
+        or not isinstance(raw, bytes)
+        or len(raw) != dtype.itemsize
+        or dtype.itemsize == 0
+    ):
+        return Opaque("numpy.core.multiarray", "scalar", args)
+    return np.frombuffer(raw, dtype)[0]
+
+
+def _numpy_reconstruct(args: tuple[Any, ...]) -> Opaque:
+    owner = args[0] if args and isinstance(args[0], Global) else Global("numpy", "ndarray")
+    return Opaque("numpy.core.multiarray", "_reconstruct", (owner, *args[1:]))
+
+
+def _numpy_array_state(node: Opaque, state: Any) -> Any:
+    """Return an array as a tensor in memory; one of objects, text or dates stays a node."""
+    node.state = state
+    if not isinstance(state, tuple) or len(state) != 5:
+        return node
+    _, shape, dtype, fortran, raw = state
+    return _array(node, raw, dtype, shape, fortran is True or fortran == 1)
+
+
+def _numpy_from_buffer(args: tuple[Any, ...]) -> Any:
+    raw, dtype, shape, order = args
+    return _array(Opaque("numpy.core.numeric", "_frombuffer", args), raw, dtype, shape, order == "F")
+
+
+def _array(node: Opaque, raw: Any, dtype: Any, shape: Any, fortran: bool) -> Any:
+    raw = raw.encode("utf-8") if isinstance(raw, str) else raw  # Python 2 wrote bytes as str
+    if not isinstance(dtype, np.dtype) or not isinstance(raw, bytes) or not isinstance(shape, tuple):
+        return node
+    try:
+        name = dtype_name(dtype)
+    except DtypeError:
+        return node
+    if any(type(size) is not int or size < 0 for size in shape) or math.prod(shape) * dtype.itemsize != len(raw):
+        raise CheckpointError(f"a numpy array of shape {shape} has {len(raw):,} bytes")
+    big_endian = dtype.byteorder == ">"
+    storage = Storage(len(raw), lambda: np.frombuffer(raw, np.uint8), big_endian)
+    return strided_tensor(storage, name, 0, shape, _strides(shape, fortran=fortran))
+
+
+def _strides(shape: tuple[int, ...], *, fortran: bool) -> tuple[int, ...]:
+    """Return the strides, in elements, of a contiguous array in Fortran or C order."""
+    strides, step = [], 1
+    for size in shape if fortran else reversed(shape):
+        strides.append(step)
+        step *= max(size, 1)
+    return tuple(strides if fortran else reversed(strides))
+
+
+_MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
+_NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
+
+_MEANINGS: Final[dict[tuple[str, str], Callable[[tuple[Any, ...]], Any]]] = {
+    ("collections", "OrderedDict"): _dict,
+    ("collections", "defaultdict"): lambda args: _dict(args[1:]),  # the first argument makes new values
+    ("collections", "Counter"): _dict,
+    ("collections", "deque"): _deque,
+    ("builtins", "dict"): _dict,
+    ("builtins", "list"): _items,
+    ("builtins", "tuple"): lambda args: tuple(_items(args)),
+    ("builtins", "set"): _set,
+    ("builtins", "frozenset"): lambda args: frozenset(_set(args)),
+    ("builtins", "bytes"): _bytes,
+    ("builtins", "bytearray"): _bytes,
+    ("builtins", "complex"): _complex,
+    ("builtins", "getattr"): _getattr,
+    ("_codecs", "encode"): _encode,
+    ("copyreg", "_reconstructor"): _reconstructor,
+    ("torch.torch_version", "TorchVersion"): _torch_version,
+    ("numpy", "dtype"): _numpy_dtype,
+    **{(module, "scalar"): _numpy_scalar for module in _MULTIARRAY},
+    **{(module, "_reconstruct"): _numpy_reconstruct for module in _MULTIARRAY},
+    **{(module, "_frombuffer"): _numpy_from_buffer for module in _NUMERIC},
+}
+_SETSTATE: Final = {
+    ("numpy", "dtype"): _numpy_dtype_state,
+    **{(module, "_reconstruct"): _numpy_array_state for module in _MULTIARRAY},
+}

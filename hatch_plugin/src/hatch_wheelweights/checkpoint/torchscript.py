@@ -1,0 +1,96 @@
+"""TorchScript archives: modules -> a state_dict.
+
+Knows how `torch.jit.save` writes a module (an object of a class `__torch__....` whose state is a dict of attributes)
+and how the code beside it says which attributes are parameters and buffers (`__parameters__ = ["weight", ]`). The
+code is looked at as text; none of it is run.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from hatch_wheelweights.checkpoint.pickle import Opaque
+from hatch_wheelweights.checkpoint.tensors import LazyTensor
+from hatch_wheelweights.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from hatch_wheelweights.checkpoint.zip import ZipArchive
+
+__all__ = ["read"]
+
+MAX_MODULES: Final = 200_000
+MAX_CODE: Final = 64 << 20
+_CLASS: Final = re.compile(r"^class (\w+)\(([\w.]+)\):\n((?:[ ].*\n|\n)*)", re.MULTILINE)
+_NAMES: Final = re.compile(r"^  __(parameters|buffers)__ = \[(.*)\]$", re.MULTILINE)
+_NAME: Final = re.compile(r'"([^"]*)"')
+
+
+def read(archive: ZipArchive, root: Any) -> Any:
+    """Return the state_dict of the module that the archive holds, under the names of `torch.jit.load(...).state_dict()`.
+
+    An archive whose root is no module (torch.jit saves nothing else; `torch.package` may) comes back as it is.
+    """
+    if not isinstance(root, Opaque):
+        return root
+    code = _Code(archive)
+    tree: dict[str, LazyTensor] = {}
+    pending: list[tuple[str, Opaque, frozenset[int]]] = [("", root, frozenset())]
+    count = 0
+    while pending:
+        prefix, module, above = pending.pop()
+        count += 1
+        if count > MAX_MODULES or len(above) > 200:
+            raise CheckpointError(f"TorchScript modules are nested too deep, or there are more than {MAX_MODULES:,}")
+        if id(module) in above:
+            raise CheckpointError("a TorchScript module contains itself")
+        names = code.tensors_of(module)
+        attributes = module.state if isinstance(module.state, dict) else {}
+        children = []
+        for name, value in attributes.items():
+            if isinstance(value, LazyTensor) and name in names:
+                tree[f"{prefix}{name}"] = value
+            elif isinstance(value, Opaque) and code.is_module(value):
+                children.append((f"{prefix}{name}.", value, above | {id(module)}))
+        pending.extend(reversed(children))
+    return tree
+
+
+class _Code:
+    """What the code of the archive says about its classes."""
+
+    def __init__(self, archive: ZipArchive) -> None:
+        self._archive = archive
+        self._classes: dict[str, dict[str, frozenset[str]]] = {}
+        self._left = MAX_CODE
+
+    def is_module(self, node: Opaque) -> bool:
+        return self._names(node) is not None
+
+    def tensors_of(self, node: Opaque) -> frozenset[str]:
+        """Return the names of the attributes that are parameters and buffers."""
+        names = self._names(node)
+        if names is None:
+            raise CheckpointError(
+                f"the code of the TorchScript class {node} is missing",
+                remedy="Save the state_dict instead: torch.save(model.state_dict(), path)",
+            )
+        return names
+
+    def _names(self, node: Opaque) -> frozenset[str] | None:
+        file = f"code/{node.module.replace('.', '/')}.py"
+        if file not in self._classes:
+            self._classes[file] = self._read(file)
+        return self._classes[file].get(node.name)
+
+    def _read(self, file: str) -> dict[str, frozenset[str]]:
+        if file not in self._archive:
+            return {}
+        source = self._archive.read(file, limit=self._left)
+        self._left -= len(source)
+        text = source.decode("utf-8", "replace")
+        return {
+            name: frozenset(_NAME.findall(" ".join(listed for _, listed in _NAMES.findall(body))))
+            for name, base, body in _CLASS.findall(text)
+            if base == "Module"
+        }
