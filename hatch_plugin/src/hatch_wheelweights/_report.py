@@ -1,0 +1,93 @@
+"""What became of every key: the table that `debug` prints and `inspect` shows.
+
+Knows names, shapes and dtypes; never reads a tensor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+__all__ = ["Report", "Row", "debug_table"]
+
+MAX_OTHERS: Final = 10_000
+
+
+@dataclass(frozen=True)
+class Row:
+    """One tensor of the checkpoint and what becomes of it.
+
+    `key` is its name there, `name` its name after remap and reindex; `kept` is false where filters leave it out.
+    `dtype` is the checkpoint's, `new_dtype` the record's (the same where nothing is cast).
+    """
+
+    key: str
+    name: str
+    kept: bool
+    shape: tuple[int, ...]
+    dtype: str
+    new_dtype: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def new_key(self) -> str | None:
+        """The key in the record; None where filters leave the tensor out."""
+        return self.name if self.kept else None
+
+
+@dataclass
+class Report:
+    """What a conversion does to names and dtypes: a row per tensor in the checkpoint's order, and warnings.
+
+    `others` maps the key of a value that is no tensor to a short description; beyond `MAX_OTHERS` they are not
+    collected.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    others: dict[str, str] = field(default_factory=dict)
+
+    def add_other(self, key: str, description: str) -> None:
+        """Note a value that is no tensor."""
+        if len(self.others) < MAX_OTHERS:
+            self.others[key] = description
+
+
+def debug_table(report: Report) -> str:
+    """Return the table of keys in the form of Burn's `with_debug_print`, sorted by new key.
+
+    A tensor that is left out or cast has one line more, and so has each note.
+    """
+    lines = ["Debug information of keys and tensor shapes:", "---"]
+    for row in sorted(report.rows, key=lambda row: (row.name, row.key)):
+        lines.extend([*_row_lines(row), "---"])
+    return "\n".join(lines)
+
+
+def _row_lines(row: Row) -> list[str]:
+    if row.key == row.name:
+        lines = [f"Key: {_printable(row.key)}"]
+    else:
+        lines = [f"Original Key: {_printable(row.key)}", f"Remapped Key: {_printable(row.name)}"]
+    lines += [f"Shape: {list(row.shape)}", f"Dtype: {_burn_name(row.dtype)}"]
+    if not row.kept:
+        lines.append("Filtered: left out")
+    elif row.new_dtype != row.dtype:
+        lines.append(f"Cast: {_burn_name(row.new_dtype)}")
+    return [*lines, *(f"Note: {note}" for note in row.notes)]
+
+
+def _burn_name(dtype: str) -> str:
+    """Return a dtype as Burn prints it: `F32`, `I64`, `Bool`; float8, which Burn has not, as safetensors does."""
+    for name, short in _SHORT.items():
+        if dtype.startswith(name):
+            return short + dtype.removeprefix(name).upper()
+    return dtype.capitalize()
+
+
+_SHORT: Final = {"bfloat": "BF", "float8_": "F8_", "float": "F", "uint": "U", "int": "I", "complex": "C"}
+
+
+def _printable(text: str) -> str:
+    """Return a key of a file whole, with control characters escaped: a terminal would obey them."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
