@@ -1,0 +1,102 @@
+"""Layers and functions for a forward pass in numpy, with torch's names and torch's results in evaluation mode.
+
+A layer is a plain dataclass. Its array fields carry torch's parameter names, so that the keys of a `state_dict` are the
+field paths of a model made of such layers; its settings carry the names and defaults of torch's constructor. There are
+three ways to have one,
+
+    conv = nn.Conv2d(weight, bias, stride=2)             # from arrays
+    conv = nn.Conv2d.init(3, 8, 3, stride=2, rng=rng)    # random, as torch starts it; torch's constructor arguments
+    net = ww.bind(Net(conv=conv), record)                # the settings of an instance, the arrays of a record
+
+and one use, `y = conv(x)`.
+
+Layers:
+    Linear, Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, Embedding, BatchNorm (also as BatchNorm1d, BatchNorm2d),
+    LayerNorm, GroupNorm, RMSNorm, LSTM, GRU, MultiheadAttention
+Functions:
+    relu, leaky_relu, elu, gelu, silu, sigmoid, hardsigmoid, hardswish, tanh, softplus, softmax, log_softmax,
+    max_pool1d, max_pool2d, avg_pool1d, avg_pool2d, adaptive_avg_pool1d, adaptive_avg_pool2d, linear,
+    scaled_dot_product_attention
+
+What can be read off the arrays (sizes, channels, the layers and directions of an LSTM) is no field. Two settings
+cannot, and must be given before a call: `num_heads` of MultiheadAttention and `num_groups` of GroupNorm. LSTM and GRU
+keep their parameters, whose number varies, in one dict under torch's names (`weight_ih_l0`, ...); they bind from keys
+such as `lstm.weight_ih_l0` all the same.
+
+Shapes are torch's, a missing batch axis included. A result has the float dtype of the input, whatever the parameters
+have, and is computed in float32 at the least. Inputs and parameters are never written to, so the read-only views of a
+record serve as they are; parameters of another dtype than the computation's are converted at every call.
+
+Not here: training (gradients, dropout, updates of running statistics), padding modes other than zeros, packed
+sequences, the `output_size` of a transposed convolution. A wrong shape or setting raises `LayerError`.
+"""
+
+from wheelweights.nn._arrays import Array, LayerError
+from wheelweights.nn._attention import MultiheadAttention, scaled_dot_product_attention
+from wheelweights.nn._conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
+from wheelweights.nn._embedding import Embedding
+from wheelweights.nn._functional import (
+    elu,
+    gelu,
+    hardsigmoid,
+    hardswish,
+    leaky_relu,
+    log_softmax,
+    relu,
+    sigmoid,
+    silu,
+    softmax,
+    softplus,
+    tanh,
+)
+from wheelweights.nn._linear import Linear, linear
+from wheelweights.nn._norm import BatchNorm, BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm, RMSNorm
+from wheelweights.nn._pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    avg_pool1d,
+    avg_pool2d,
+    max_pool1d,
+    max_pool2d,
+)
+from wheelweights.nn._recurrent import GRU, LSTM
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "Array",
+    "BatchNorm",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "Conv1d",
+    "Conv2d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "Embedding",
+    "GroupNorm",
+    "LayerError",
+    "LayerNorm",
+    "Linear",
+    "MultiheadAttention",
+    "RMSNorm",
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "elu",
+    "gelu",
+    "hardsigmoid",
+    "hardswish",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "max_pool1d",
+    "max_pool2d",
+    "relu",
+    "scaled_dot_product_attention",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softplus",
+    "tanh",
+]

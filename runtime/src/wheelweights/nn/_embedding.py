@@ -1,0 +1,47 @@
+"""The embedding layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from wheelweights.nn._arrays import Array, described, unfit
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+
+@dataclass(eq=False, repr=False)
+class Embedding:
+    """Look up a row of the weight for each integer: (*) -> (*, embedding_dim), in the dtype of the weight.
+
+    Only the rows asked for are read. torch's `padding_idx` and `max_norm` matter in training alone.
+    """
+
+    weight: Array
+    """(num_embeddings, embedding_dim)"""
+
+    __repr__ = described
+
+    @classmethod
+    def init(
+        cls, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, *, rng: Generator | None = None
+    ) -> Self:
+        """Return random rows as torch starts them: standard normal, the row `padding_idx` zero."""
+        rng = np.random.default_rng() if rng is None else rng
+        weight = rng.standard_normal((num_embeddings, embedding_dim), np.float32)
+        if padding_idx is not None:
+            weight[padding_idx] = 0
+        return cls(weight)
+
+    def __call__(self, x: Array) -> Array:
+        x = np.asarray(x)
+        rows = len(self.weight)
+        if x.dtype.kind not in "iu":
+            raise unfit("Embedding", "integers", x.dtype.name)
+        if x.size and (x.min() < 0 or x.max() >= rows):
+            wrong = int(x.min() if x.min() < 0 else x.max())
+            raise unfit("Embedding", f"indices from 0 to {rows - 1}", wrong)
+        return np.asarray(self.weight[x])

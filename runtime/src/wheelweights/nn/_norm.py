@@ -1,0 +1,233 @@
+"""Normalisation layers, in evaluation mode.
+
+Statistics are taken over the rows of a matrix; each layer says how its input becomes such rows.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from wheelweights.nn._arrays import Array, LayerError, described, narrowed, unfit, widened
+
+
+@dataclass(eq=False, repr=False)
+class BatchNorm:
+    """Bring each channel of (N, C, *) to mean 0 and variance 1 by the running statistics, then scale and shift it.
+
+    With `track_running_stats=False`, by the statistics of the batch itself, as torch does for a layer that has no
+    running ones.
+    """
+
+    weight: Array | None = None
+    """(C,), as all the others"""
+    bias: Array | None = None
+    running_mean: Array | None = None
+    running_var: Array | None = None
+    num_batches_tracked: Array | None = None
+    """One integer, of use in training alone."""
+    eps: float = 1e-5
+    track_running_stats: bool = True
+
+    _shapes: ClassVar[dict[int, str]] = {}
+
+    __repr__ = described
+
+    @classmethod
+    def init(
+        cls, num_features: int, eps: float = 1e-5, *, affine: bool = True, track_running_stats: bool = True
+    ) -> Self:
+        """Return the parameters as torch starts them: weight and variance one, the rest zero; nothing is random."""
+        ones, zeros = np.ones(num_features, np.float32), np.zeros(num_features, np.float32)
+        weight, bias = (ones, zeros) if affine else (None, None)
+        layer = cls(weight, bias, eps=eps, track_running_stats=track_running_stats)
+        if not track_running_stats:
+            return layer
+        return replace(layer, running_mean=zeros, running_var=ones, num_batches_tracked=np.zeros((), np.int64))
+
+    def __call__(self, x: Array) -> Array:
+        x = np.asarray(x)
+        self._check(x)
+        wide, weight, bias, mean, variance = widened(x, self.weight, self.bias, self.running_mean, self.running_var)
+        if not self.track_running_stats:
+            rows = wide.swapaxes(0, 1).reshape(wide.shape[1], -1)
+            mean, variance = rows.mean(axis=-1), rows.var(axis=-1)
+        scale = 1 / np.sqrt(variance + self.eps)
+        scale = scale if weight is None else scale * weight
+        shift = -mean * scale if bias is None else bias - mean * scale
+        spread = (-1, *(1,) * (x.ndim - 2))
+        result = wide * scale.reshape(spread)
+        result += shift.reshape(spread)
+        return narrowed(result, x)
+
+    def _check(self, x: Array) -> None:
+        name = type(self).__name__
+        if self.track_running_stats and (self.running_mean is None or self.running_var is None):
+            remedy = "Bind them, or set track_running_stats=False to normalise by the statistics of each batch."
+            raise unfit(name, "running_mean and running_var", None, remedy)
+        vectors = [v for v in (self.weight, self.bias, self.running_mean, self.running_var) if v is not None]
+        channels = {len(vector) for vector in vectors} | ({x.shape[1]} if x.ndim > 1 else set())
+        if x.ndim not in (self._shapes or range(2, x.ndim + 1)) or len(channels) > 1:
+            shapes = " or ".join(self._shapes.values() or ["(N, C, *)"])
+            raise unfit(
+                name, "an input of shape " + shapes.replace("C", str(len(vectors[0])) if vectors else "C"), x.shape
+            )
+        if not self.track_running_stats and x.size <= x.shape[1]:
+            raise unfit(name, "more than one number per channel to take statistics of", x.shape)
+
+
+class BatchNorm1d(BatchNorm):
+    """`BatchNorm` for inputs (N, C) or (N, C, L)."""
+
+    _shapes: ClassVar[dict[int, str]] = {2: "(N, C)", 3: "(N, C, L)"}
+
+
+class BatchNorm2d(BatchNorm):
+    """`BatchNorm` for inputs (N, C, H, W)."""
+
+    _shapes: ClassVar[dict[int, str]] = {4: "(N, C, H, W)"}
+
+
+@dataclass(eq=False, repr=False)
+class LayerNorm:
+    """Bring the last axes, those of `normalized_shape`, to mean 0 and variance 1, then scale and shift each element."""
+
+    weight: Array | None = None
+    """Of shape `normalized_shape`, which need not be given then."""
+    bias: Array | None = None
+    normalized_shape: int | tuple[int, ...] | None = None
+    eps: float = 1e-5
+
+    __repr__ = described
+
+    @classmethod
+    def init(
+        cls,
+        normalized_shape: int | tuple[int, ...],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+    ) -> Self:
+        """Return the parameters as torch starts them: weight one, bias zero; nothing is random."""
+        weight = np.ones(normalized_shape, np.float32) if elementwise_affine else None
+        zeros = np.zeros(normalized_shape, np.float32) if elementwise_affine and bias else None
+        return cls(weight, zeros, normalized_shape, eps)
+
+    def __call__(self, x: Array) -> Array:
+        x = np.asarray(x)
+        shape = _normalized_shape(self, x)
+        wide, weight, bias = widened(x, self.weight, self.bias)
+        result, scale = _centred(wide.reshape(-1, math.prod(shape)), self.eps)
+        result *= scale[:, None]
+        result = result.reshape(x.shape)
+        if weight is not None:
+            result *= weight
+        if bias is not None:
+            result += bias
+        return narrowed(result, x)
+
+
+@dataclass(eq=False, repr=False)
+class RMSNorm:
+    """Divide the last axes, those of `normalized_shape`, by the root of their mean square, then scale each element."""
+
+    weight: Array | None = None
+    """Of shape `normalized_shape`, which need not be given then."""
+    normalized_shape: int | tuple[int, ...] | None = None
+    eps: float | None = None
+    """None: the spacing of the numbers next to 1 in the dtype of the computation (float32 for float16), as in torch."""
+
+    __repr__ = described
+
+    @classmethod
+    def init(
+        cls, normalized_shape: int | tuple[int, ...], eps: float | None = None, elementwise_affine: bool = True
+    ) -> Self:
+        """Return the parameters as torch starts them: weight one; nothing is random."""
+        return cls(np.ones(normalized_shape, np.float32) if elementwise_affine else None, normalized_shape, eps)
+
+    def __call__(self, x: Array) -> Array:
+        x = np.asarray(x)
+        shape = _normalized_shape(self, x)
+        wide, weight = widened(x, self.weight)
+        rows = wide.reshape(-1, math.prod(shape))
+        eps = np.finfo(wide.dtype).eps if self.eps is None else self.eps
+        scale: Any = 1 / np.sqrt(np.vecdot(rows, rows) / rows.shape[-1] + eps)
+        result = (rows * scale[:, None]).reshape(x.shape)
+        if weight is not None:
+            result *= weight
+        return narrowed(result, x)
+
+
+@dataclass(eq=False, repr=False)
+class GroupNorm:
+    """Bring each of `num_groups` groups of channels to mean 0 and variance 1, then scale and shift each channel.
+
+    Input and output are (N, C, *).
+    """
+
+    weight: Array | None = None
+    """(C,)"""
+    bias: Array | None = None
+    """(C,)"""
+    num_groups: int | None = None
+    """Must be set before a call: the parameters do not tell."""
+    eps: float = 1e-5
+
+    __repr__ = described
+
+    @classmethod
+    def init(cls, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True) -> Self:
+        """Return the parameters as torch starts them: weight one, bias zero; nothing is random."""
+        weight, bias = np.ones(num_channels, np.float32), np.zeros(num_channels, np.float32)
+        return cls(weight, bias, num_groups, eps) if affine else cls(None, None, num_groups, eps)
+
+    def __call__(self, x: Array) -> Array:
+        x = np.asarray(x)
+        groups = self._groups(x)
+        wide, weight, bias = widened(x, self.weight, self.bias)
+        if not x.size:
+            return narrowed(wide, x)
+        result, scale = _centred(wide.reshape(len(x) * groups, -1), self.eps)
+        if weight is not None:
+            scale = scale.reshape(-1, groups, 1) * weight.reshape(groups, -1)
+        result = result.reshape(*scale.shape, -1)
+        result *= scale[..., None]
+        result = result.reshape(x.shape)
+        if bias is not None:
+            result += bias.reshape(-1, *(1,) * (x.ndim - 2))
+        return narrowed(result, x)
+
+    def _groups(self, x: Array) -> int:
+        if self.num_groups is None:
+            remedy = "Give num_groups when the layer is made, or bind to an instance that has it."
+            raise LayerError("GroupNorm: num_groups is not set, and the parameters do not tell it", remedy=remedy)
+        vectors = [vector for vector in (self.weight, self.bias) if vector is not None]
+        if x.ndim < 2 or x.shape[1] % self.num_groups or any(len(vector) != x.shape[1] for vector in vectors):
+            channels = len(vectors[0]) if vectors else f"a multiple of {self.num_groups}"
+            raise unfit("GroupNorm", f"an input of shape (N, {channels}, *)", x.shape)
+        return self.num_groups
+
+
+def _normalized_shape(layer: LayerNorm | RMSNorm, x: Array) -> tuple[int, ...]:
+    """Return the shape of the axes to normalise, checked against the weight's and the input's."""
+    name, given = type(layer).__name__, layer.normalized_shape
+    if given is None and layer.weight is None:
+        raise LayerError(f"{name}: neither weight nor normalized_shape is set", remedy="Give one of them.")
+    found: tuple[int, ...] | None = None if layer.weight is None else layer.weight.shape
+    shape = (given,) if isinstance(given, int) else tuple(given or found or ())
+    if found not in {None, shape}:
+        raise unfit(name, f"a weight of shape {shape}", found)
+    if not shape or x.shape[-len(shape) :] != shape:
+        raise unfit(name, f"an input of shape (*, {', '.join(map(str, shape))})", x.shape)
+    return shape
+
+
+def _centred(rows: Array, eps: float) -> tuple[Array, Array]:
+    """Return a fresh matrix whose rows have mean 0, and for each row 1 / sqrt(its biased variance + eps)."""
+    centred: Array = rows - rows.mean(axis=-1, keepdims=True)
+    variance: Any = np.vecdot(centred, centred) / rows.shape[-1]
+    return centred, 1 / np.sqrt(variance + eps)

@@ -1,0 +1,308 @@
+"""Recurrent layers: LSTM and GRU.
+
+What torch's constructors ask for is told by the names and shapes of the parameters, so a layer here is its parameters
+and `batch_first`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import numpy as np
+
+from wheelweights.errors import listed
+from wheelweights.nn._arrays import Array, LayerError, described, narrowed, unfit, uniform, widened
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.random import Generator
+
+KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+
+
+@dataclass(eq=False, repr=False)
+class _Recurrent:
+    """What LSTM and GRU share."""
+
+    parameters: dict[str, Array] = field(metadata={"flatten": True})
+    """Every parameter under torch's own name: `weight_ih_l0`, `weight_hh_l0`, ..., `weight_ih_l1_reverse`."""
+    batch_first: bool = False
+
+    gates: ClassVar[int]
+
+    __repr__ = described
+
+    @property
+    def input_size(self) -> int:
+        """Features of an input element."""
+        return int(self._first.shape[1])
+
+    @property
+    def hidden_size(self) -> int:
+        """Features of the state (of an LSTM with projections: of the cell)."""
+        return len(self._first) // self.gates
+
+    @property
+    def num_layers(self) -> int:
+        """Number of stacked layers."""
+        return sum(name.startswith("weight_ih_") and not name.endswith("_reverse") for name in self.parameters)
+
+    @property
+    def bidirectional(self) -> bool:
+        """Whether each layer also reads from the end."""
+        return any(name.endswith("_reverse") for name in self.parameters)
+
+    @property
+    def bias(self) -> bool:
+        """Whether there are biases."""
+        return any(name.startswith("bias_") for name in self.parameters)
+
+    @property
+    def proj_size(self) -> int:
+        """Features of an output element where an LSTM projects it, else 0."""
+        projection = self.parameters.get("weight_hr_l0")
+        return 0 if projection is None else len(projection)
+
+    @property
+    def _first(self) -> Array:
+        if "weight_ih_l0" not in self.parameters:
+            raise unfit(type(self).__name__, "a parameter `weight_ih_l0`", listed(self.parameters))
+        return self.parameters["weight_ih_l0"]
+
+
+class LSTM(_Recurrent):
+    """Long short-term memory, as torch.nn.LSTM: any number of layers, both directions, projections; no dropout.
+
+    `lstm(x)` or `lstm(x, (h_0, c_0))` returns `(output, (h_n, c_n))`. `x` is (L, N, features), with `batch_first` (N,
+    L, features), or (L, features) without a batch; the output likewise. The states are (layers * directions, N, size),
+    or without N.
+    """
+
+    gates = 4
+
+    @classmethod
+    def init(
+        cls,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        *,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        rng: Generator | None = None,
+    ) -> Self:
+        """Return random parameters as torch starts them: all uniform within 1 / sqrt(hidden_size)."""
+        shapes = _shapes(
+            (cls.gates, input_size, hidden_size, proj_size),
+            num_layers=num_layers,
+            bias=bias,
+            bidirectional=bidirectional,
+        )
+        return cls(_random(rng, shapes, hidden_size), batch_first)
+
+    def __call__(self, x: Array, state: tuple[Array, Array] | None = None) -> tuple[Array, tuple[Array, Array]]:
+        output, (hidden, cell) = _run(
+            self, np.asarray(x), state, (self.proj_size or self.hidden_size, self.hidden_size)
+        )
+        return output, (hidden, cell)
+
+    @staticmethod
+    def _scan(x: Array, parameters: dict[str, Array], state: list[Array]) -> tuple[Array, list[Array]]:
+        """Read (L, N, features) in order with the parameters of one layer; return the outputs and the last state."""
+        recur, project = parameters["weight_hh"].T, parameters.get("weight_hr")
+        biases = parameters["bias_ih"] + parameters["bias_hh"] if "bias_ih" in parameters else None
+        entering = _projected(x, parameters["weight_ih"], biases)
+        hidden, cell = state
+        size = cell.shape[-1]
+        output = np.empty((*x.shape[:2], hidden.shape[-1]), x.dtype)
+        for time, gates in enumerate(entering):
+            np.add(gates, hidden @ recur, out=gates)
+            keep = _sigmoid(gates[:, : 2 * size])  # input gate, forget gate
+            fresh = np.tanh(gates[:, 2 * size : 3 * size])
+            fresh *= keep[:, :size]
+            cell = cell * keep[:, size:]
+            cell += fresh
+            hidden = np.tanh(cell)
+            hidden *= _sigmoid(gates[:, 3 * size :])
+            hidden = hidden if project is None else hidden @ project.T
+            output[time] = hidden
+        return output, [hidden, cell]
+
+
+class GRU(_Recurrent):
+    """Gated recurrent unit, as torch.nn.GRU: any number of layers, both directions; no dropout.
+
+    `gru(x)` or `gru(x, h_0)` returns `(output, h_n)`; shapes as `LSTM` has them.
+    """
+
+    gates = 3
+
+    @classmethod
+    def init(
+        cls,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        *,
+        bidirectional: bool = False,
+        rng: Generator | None = None,
+    ) -> Self:
+        """Return random parameters as torch starts them: all uniform within 1 / sqrt(hidden_size)."""
+        shapes = _shapes(
+            (cls.gates, input_size, hidden_size, 0), num_layers=num_layers, bias=bias, bidirectional=bidirectional
+        )
+        return cls(_random(rng, shapes, hidden_size), batch_first)
+
+    def __call__(self, x: Array, state: Array | None = None) -> tuple[Array, Array]:
+        output, (hidden,) = _run(self, np.asarray(x), None if state is None else (state,), (self.hidden_size,))
+        return output, hidden
+
+    @staticmethod
+    def _scan(x: Array, parameters: dict[str, Array], state: list[Array]) -> tuple[Array, list[Array]]:
+        """Read (L, N, features) in order with the parameters of one layer; return the outputs and the last state."""
+        recur, bias = parameters["weight_hh"].T, parameters.get("bias_hh")
+        entering = _projected(x, parameters["weight_ih"], parameters.get("bias_ih"))
+        (hidden,) = state
+        size = hidden.shape[-1]
+        output = np.empty((*x.shape[:2], size), x.dtype)
+        for time, gates in enumerate(entering):
+            recurring = hidden @ recur
+            if bias is not None:
+                recurring += bias
+            gates[:, : 2 * size] += recurring[:, : 2 * size]
+            blend = _sigmoid(gates[:, : 2 * size])  # reset gate, update gate
+            fresh = recurring[:, 2 * size :]
+            fresh *= blend[:, :size]
+            fresh += gates[:, 2 * size :]
+            np.tanh(fresh, out=fresh)
+            hidden = hidden - fresh
+            hidden *= blend[:, size:]
+            hidden += fresh
+            output[time] = hidden
+        return output, [hidden]
+
+
+def _run(
+    layer: LSTM | GRU, x: Array, state: Sequence[Array] | None, sizes: tuple[int, ...]
+) -> tuple[Array, list[Array]]:
+    """Run all layers and directions; `sizes` are the features of each part of the state."""
+    _check(layer, x)
+    unbatched, swapped = x.ndim == 2, x.ndim == 3 and layer.batch_first
+    batch = () if unbatched else (x.shape[1 - swapped],)
+    suffixes = ("", "_reverse") if layer.bidirectional else ("",)
+    count = layer.num_layers * len(suffixes)
+    starts = _starts(layer, state, [(count, *batch, size) for size in sizes])
+
+    wide, *arrays = widened(x, *starts, *layer.parameters.values())
+    states, parameters = arrays[: len(sizes)], dict(zip(layer.parameters, arrays[len(sizes) :], strict=True))
+    sequence = wide[:, None] if unbatched else wide.swapaxes(0, 1) if swapped else wide
+    states = [part[:, None] if unbatched else part for part in states]
+    sequence, ends = _stacked(layer, sequence, parameters, states, suffixes)
+    output = sequence[:, 0] if unbatched else sequence.swapaxes(0, 1) if swapped else sequence
+    last = [np.stack(parts)[:, 0] if unbatched else np.stack(parts) for parts in zip(*ends, strict=True)]
+    return narrowed(np.ascontiguousarray(output), x), [narrowed(part, x) for part in last]
+
+
+def _starts(layer: LSTM | GRU, state: Sequence[Array] | None, shapes: list[tuple[int, ...]]) -> list[Array]:
+    """Return the parts of the state at the start: those given, which must have the shapes, or zeros."""
+    if state is None:
+        return [np.zeros(shape, np.float32) for shape in shapes]
+    name = type(layer).__name__
+    if len(state) != len(shapes):
+        raise unfit(name, f"a state of {len(shapes)} arrays", len(state))
+    parts = [np.asarray(part) for part in state]
+    for part, shape in zip(parts, shapes, strict=True):
+        if part.shape != shape:
+            raise unfit(name, f"a state of shape {shape}", part.shape)
+    return parts
+
+
+def _stacked(
+    layer: LSTM | GRU, sequence: Array, parameters: dict[str, Array], states: list[Array], suffixes: tuple[str, ...]
+) -> tuple[Array, list[list[Array]]]:
+    """Run each layer on the output of the one before; return the last output, and all states at the end."""
+    ends: list[list[Array]] = []
+    for number in range(layer.num_layers):
+        outputs = []
+        for suffix in suffixes:
+            names = {kind: f"{kind}_l{number}{suffix}" for kind in KINDS}
+            own = {kind: parameters[name] for kind, name in names.items() if name in parameters}
+            direction = -1 if suffix else 1
+            with np.errstate(over="ignore"):
+                output, end = layer._scan(sequence[::direction], own, [part[len(ends)] for part in states])
+            outputs.append(output[::direction])
+            ends.append(end)
+        sequence = np.concatenate(outputs, axis=-1) if len(outputs) > 1 else outputs[0]
+    return sequence, ends
+
+
+def _projected(x: Array, weight: Array, bias: Array | None) -> Array:
+    """Return what the input adds to the gates, all times in one product: (L, N, input) -> (L, N, gates * hidden)."""
+    result: Array = x.reshape(-1, x.shape[-1]) @ weight.T
+    if bias is not None:
+        result += bias
+    return result.reshape(*x.shape[:2], len(weight))
+
+
+def _sigmoid(x: Array) -> Array:
+    result: Array = np.exp(-x)
+    result += 1
+    return np.reciprocal(result, out=result)
+
+
+def _shapes(
+    sizes: tuple[int, int, int, int], *, num_layers: int, bias: bool, bidirectional: bool
+) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the parameters in torch's order; `sizes`: gates, input, hidden, projection."""
+    gates, input_size, hidden_size, proj_size = sizes
+    shapes: dict[str, tuple[int, ...]] = {}
+    output_size, rows = proj_size or hidden_size, gates * hidden_size
+    for number in range(num_layers):
+        entering = output_size * (1 + bidirectional) if number else input_size
+        for suffix in ("", "_reverse")[: 1 + bidirectional]:
+            kinds: dict[str, tuple[int, ...]] = {"weight_ih": (rows, entering), "weight_hh": (rows, output_size)}
+            if bias:
+                kinds |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+            if proj_size:
+                kinds["weight_hr"] = (proj_size, hidden_size)
+            shapes |= {f"{kind}_l{number}{suffix}": shape for kind, shape in kinds.items()}
+    return shapes
+
+
+def _random(rng: Generator | None, shapes: dict[str, tuple[int, ...]], hidden_size: int) -> dict[str, Array]:
+    rng = np.random.default_rng() if rng is None else rng
+    return {name: uniform(rng, shape, hidden_size**-0.5) for name, shape in shapes.items()}
+
+
+def _check(layer: LSTM | GRU, x: Array) -> None:
+    name = type(layer).__name__
+    if x.ndim not in {2, 3} or x.shape[-1] != layer.input_size:
+        layout = "N, L" if layer.batch_first else "L, N"
+        raise unfit(name, f"an input of shape ({layout}, {layer.input_size}) or (L, {layer.input_size})", x.shape)
+    if x.shape[0 if x.ndim == 2 else int(layer.batch_first)] == 0:
+        raise unfit(name, "a sequence of at least one element", x.shape)
+    expected_shapes = _shapes(
+        (layer.gates, layer.input_size, layer.hidden_size, layer.proj_size),
+        num_layers=layer.num_layers,
+        bias=layer.bias,
+        bidirectional=layer.bidirectional,
+    )
+    found_shapes = {key: array.shape for key, array in layer.parameters.items()}
+    if expected_shapes != found_shapes:
+        details = [
+            f"`{key}`: expected shape {expected_shapes.get(key, 'none')}, found {found_shapes.get(key, 'none')}"
+            for key in sorted(expected_shapes.keys() | found_shapes.keys())
+            if expected_shapes.get(key) != found_shapes.get(key)
+        ]
+        raise LayerError(
+            f"{name}: the parameters do not fit together",
+            details=details[:8],
+            expected=expected_shapes,
+            found=found_shapes,
+        )
