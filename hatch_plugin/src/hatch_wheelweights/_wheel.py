@@ -1,0 +1,293 @@
+"""Putting records into a built wheel.
+
+Knows as much of the zip format as a wheel needs, and of RECORD, the wheel's own list of files. Knows neither hatchling
+nor options, nor what a record holds: it is handed files and the places they go to.
+
+`zipfile` reads the wheel but cannot write it: it neither copies a member without compressing it anew, nor takes bytes
+that something else deflated. So the headers are packed here, after PKWARE's APPNOTE 6.3.10. They are final only when
+the sizes are known, so there are no data descriptors, and zip64 fields stand exactly where a number does not fit its
+field. Nothing depends on the clock: records carry the date of RECORD, which the builder took from SOURCE_DATE_EPOCH.
+Deflated bytes are those of ISA-L's fastest useful level: the same for the same `isal` on the same kind of processor.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import os
+import shutil
+import struct
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+from isal import isal_zlib
+
+from hatch_wheelweights.errors import ConfigError
+from wheelweights.errors import backticked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["add_records"]
+
+ALIGNMENT = 64
+BLOCK_BYTES = 1 << 20
+DEFLATE_LEVEL = 1  # level 0 makes float weights larger, 2 and 3 make them no smaller
+ZIP64_LIMIT = 0xFFFF_FFFF  # the first size that a 32-bit field cannot say: all ones means "see the zip64 field"
+ZIP64_COUNT_LIMIT = 0xFFFF
+ZIP64_VERSION = 45
+REGULAR_FILE_644 = 0o100644 << 16
+UNIX = 3
+UTF8_NAME = 0x800
+
+_LOCAL = struct.Struct("<4s5H3L2H")
+_CENTRAL = struct.Struct("<4s4B4H3L5H2L")
+_END = struct.Struct("<4s4H2LH")
+_ZIP64_END = struct.Struct("<4sQ2H2L4Q")
+_ZIP64_LOCATOR = struct.Struct("<4sLQL")
+_EXTRA = struct.Struct("<2H")
+_SEE_ZIP64 = 0xFFFF_FFFF
+_SEE_ZIP64_COUNT = 0xFFFF
+_ZIP64_EXTRA_ID = 0x0001
+_ALIGNMENT_EXTRA_ID = 0xD935  # registered for the padding that Android's zipalign inserts
+
+_TAKEN = "hooks.wheelweights.records: expected {} in the wheel to come from this hook alone, found another file there"
+_TAKEN_REMEDY = "Give the record another output, or keep the other file out of the wheel."
+
+
+def add_records(wheel: Path, records: Mapping[str, Path], compression: str) -> None:
+    """Put each file of `records` into the wheel at its distribution path, and list it in RECORD.
+
+    `compression` is "deflated", or "stored": then a record's bytes begin on a 64-byte boundary of the wheel, so that
+    they can be mapped inside it. The other members keep their bytes; the records come before the dist-info folder,
+    RECORD comes last. The new wheel replaces the old one at once; on any failure the old one stays as it is. Extra
+    fields and comments in the old wheel (the wheel builder writes none) are dropped. Raises ConfigError when the wheel
+    already has a file at one of the paths.
+    """
+    handle, name = tempfile.mkstemp(dir=wheel.parent, prefix=f".{wheel.name}.", suffix=".tmp")
+    half_made = Path(name)
+    try:
+        with os.fdopen(handle, "w+b") as target, wheel.open("rb") as source:
+            _rewrite(source, target, records, compression)
+        shutil.copymode(wheel, half_made)
+        half_made.replace(wheel)
+    except BaseException:
+        half_made.unlink(missing_ok=True)
+        raise
+
+
+def _rewrite(source: BinaryIO, target: BinaryIO, records: Mapping[str, Path], compression: str) -> None:
+    """Write the new wheel: package files, records, the rest of dist-info, RECORD."""
+    with zipfile.ZipFile(source) as old:
+        members = old.infolist()
+        listing = next(member for member in members if _is_listing(member.filename))
+        rows = list(csv.reader(io.StringIO(old.read(listing).decode(), newline="")))
+    _reject_taken(records, {member.filename for member in members})
+    dist_info = listing.filename.removesuffix("RECORD")
+    new = _ZipWriter(target)
+    for member in members:
+        if not member.filename.startswith(dist_info):
+            new.copy(source, member)
+    added = []
+    for path, file in records.items():
+        with file.open("rb") as content:
+            digest, size = new.add(_like(listing, path, compression, REGULAR_FILE_644), content)
+        added.append([path, f"sha256={digest}", str(size)])
+    for member in members:
+        if member.filename.startswith(dist_info) and member is not listing:
+            new.copy(source, member)
+    text = _with_rows(rows, added, dist_info)
+    new.add(_like(listing, listing.filename, "deflated", listing.external_attr), io.BytesIO(text.encode()))
+    new.close()
+
+
+def _is_listing(name: str) -> bool:
+    return name.endswith(".dist-info/RECORD") and name.count("/") == 1
+
+
+def _reject_taken(records: Mapping[str, Path], names: set[str]) -> None:
+    taken = sorted(records.keys() & names)
+    if taken:
+        raise ConfigError([f"{_TAKEN.format(backticked(path))}\n  {_TAKEN_REMEDY}" for path in taken])
+
+
+def _like(listing: zipfile.ZipInfo, name: str, compression: str, mode: int) -> zipfile.ZipInfo:
+    """Describe a new member with the date of RECORD."""
+    member = zipfile.ZipInfo(name, listing.date_time)
+    member.compress_type = {"deflated": zipfile.ZIP_DEFLATED, "stored": zipfile.ZIP_STORED}[compression]
+    member.external_attr = mode
+    member.create_system = UNIX
+    return member
+
+
+def _with_rows(rows: list[list[str]], added: list[list[str]], dist_info: str) -> str:
+    """Return RECORD's text with the added rows where the added members are: before those of dist-info."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows(row for row in rows if not row[0].startswith(dist_info))
+    writer.writerows(added)
+    writer.writerows(row for row in rows if row[0].startswith(dist_info))
+    return text.getvalue()
+
+
+class _ZipWriter:
+    """A zip archive being written: members first, then `close` adds their directory."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.members: list[zipfile.ZipInfo] = []
+
+    def copy(self, source: BinaryIO, member: zipfile.ZipInfo) -> None:
+        """Copy a member of another archive as it is, compressed bytes and all."""
+        source.seek(member.header_offset)
+        name_size, extra_size = _LOCAL.unpack(source.read(_LOCAL.size))[-2:]
+        source.seek(name_size + extra_size, os.SEEK_CUR)
+        member.header_offset = self.file.tell()
+        self.file.write(_local_header(member))
+        for block in _blocks(source, member.compress_size):
+            self.file.write(block)
+        self.members.append(member)
+
+    def add(self, member: zipfile.ZipInfo, content: BinaryIO) -> tuple[str, int]:
+        """Add the content of an open file as one member; return its SHA-256 as RECORD writes it, and its size."""
+        member.header_offset = self.file.tell()
+        member.file_size = content.seek(0, os.SEEK_END)
+        member.compress_size = member.CRC = 0  # until they are known
+        padding = self._padding(member) if member.compress_type == zipfile.ZIP_STORED else b""
+        header_size = self.file.write(_local_header(member, padding))
+        digest = self._write_content(member, content)
+        end = self.file.tell()
+        if len(_local_header(member, padding)) != header_size:
+            # Deflating made it longer, past the limit of the header that stands there: so there is nothing to gain.
+            return self._add_stored(member, content)
+        self.file.seek(member.header_offset)
+        self.file.write(_local_header(member, padding))
+        self.file.seek(end)
+        self.members.append(member)
+        return base64.urlsafe_b64encode(digest).rstrip(b"=").decode(), member.file_size
+
+    def _add_stored(self, member: zipfile.ZipInfo, content: BinaryIO) -> tuple[str, int]:
+        self.file.seek(member.header_offset)
+        self.file.truncate()
+        member.compress_type = zipfile.ZIP_STORED
+        return self.add(member, content)
+
+    def _write_content(self, member: zipfile.ZipInfo, content: BinaryIO) -> bytes:
+        """Write the content, fill in CRC and compressed size, and return its SHA-256."""
+        compressor = _compressor(member)
+        digest = hashlib.sha256()
+        start = self.file.tell()
+        crc = 0
+        content.seek(0)
+        for block in _blocks(content, member.file_size):
+            digest.update(block)
+            crc = isal_zlib.crc32(block, crc)
+            self.file.write(compressor.compress(block))
+        self.file.write(compressor.flush())
+        member.CRC = crc
+        member.compress_size = self.file.tell() - start
+        return digest.digest()
+
+    def _padding(self, member: zipfile.ZipInfo) -> bytes:
+        """Return an extra field that makes the member's data begin on a 64-byte boundary."""
+        smallest = _EXTRA.size + 2
+        data = member.header_offset + len(_local_header(member)) + smallest
+        zeros = -data % ALIGNMENT
+        return _EXTRA.pack(_ALIGNMENT_EXTRA_ID, 2 + zeros) + ALIGNMENT.to_bytes(2, "little") + bytes(zeros)
+
+    def close(self) -> None:
+        """Write the central directory and the end of the archive."""
+        start = self.file.tell()
+        for member in self.members:
+            self.file.write(_central_header(member))
+        self.file.write(_end(len(self.members), start, self.file.tell() - start))
+
+
+class _Compressor(Protocol):
+    def compress(self, data: bytes, /) -> bytes: ...
+    def flush(self) -> bytes: ...
+
+
+class _Stored:
+    """The compressor that changes nothing."""
+
+    def compress(self, data: bytes, /) -> bytes:
+        return data
+
+    def flush(self) -> bytes:
+        return b""
+
+
+def _compressor(member: zipfile.ZipInfo) -> _Compressor:
+    if member.compress_type == zipfile.ZIP_STORED:
+        return _Stored()
+    return isal_zlib.compressobj(level=DEFLATE_LEVEL, wbits=-isal_zlib.MAX_WBITS)
+
+
+def _blocks(file: BinaryIO, size: int) -> Iterator[bytes]:
+    """Yield the next `size` bytes of a file; raise EOFError where it is shorter."""
+    while size:
+        block = file.read(min(size, BLOCK_BYTES))
+        if not block:
+            raise EOFError(f"expected {size:,} more bytes")
+        size -= len(block)
+        yield block
+
+
+def _local_header(member: zipfile.ZipInfo, padding: bytes = b"") -> bytes:
+    name, flags = _encoded_name(member)
+    sizes = (member.compress_size, member.file_size)
+    zip64 = b""
+    if max(sizes) >= ZIP64_LIMIT:  # a local header has both sizes in the zip64 field, or none
+        zip64 = _EXTRA.pack(_ZIP64_EXTRA_ID, 16) + struct.pack("<2Q", member.file_size, member.compress_size)
+        sizes = (_SEE_ZIP64, _SEE_ZIP64)
+    needed = ZIP64_VERSION if zip64 else member.extract_version
+    extra = zip64 + padding
+    about = (needed, flags, member.compress_type, *_dos_time(member), member.CRC)
+    return _LOCAL.pack(b"PK\x03\x04", *about, *sizes, len(name), len(extra)) + name + extra
+
+
+def _central_header(member: zipfile.ZipInfo) -> bytes:
+    name, flags = _encoded_name(member)
+    fields = (member.file_size, member.compress_size, member.header_offset)
+    large = [value for value in fields if value >= ZIP64_LIMIT]
+    file_size, compress_size, offset = map(_short, fields)
+    extra = _EXTRA.pack(_ZIP64_EXTRA_ID, 8 * len(large)) + struct.pack(f"<{len(large)}Q", *large) if large else b""
+    needed = ZIP64_VERSION if large else member.extract_version
+    made_by = max(needed, member.create_version)
+    about = (made_by, member.create_system, needed, member.reserved, flags, member.compress_type, *_dos_time(member))
+    lengths = (len(name), len(extra), 0)  # no comment
+    kept = (0, member.internal_attr, member.external_attr)  # on the first disk
+    fixed = (b"PK\x01\x02", *about, member.CRC, compress_size, file_size, *lengths, *kept, offset)
+    return _CENTRAL.pack(*fixed) + name + extra
+
+
+def _end(count: int, start: int, size: int) -> bytes:
+    zip64 = b""
+    if count >= ZIP64_COUNT_LIMIT or max(start, size) >= ZIP64_LIMIT:
+        rest_of_record = _ZIP64_END.size - 12
+        versions = (ZIP64_VERSION, ZIP64_VERSION)
+        zip64 = _ZIP64_END.pack(b"PK\x06\x06", rest_of_record, *versions, 0, 0, count, count, size, start)
+        zip64 += _ZIP64_LOCATOR.pack(b"PK\x06\x07", 0, start + size, 1)
+    short_count = count if count < ZIP64_COUNT_LIMIT else _SEE_ZIP64_COUNT
+    return zip64 + _END.pack(b"PK\x05\x06", 0, 0, short_count, short_count, _short(size), _short(start), 0)
+
+
+def _short(value: int) -> int:
+    return value if value < ZIP64_LIMIT else _SEE_ZIP64
+
+
+def _encoded_name(member: zipfile.ZipInfo) -> tuple[bytes, int]:
+    """Return the name's bytes and the flags that go with it: UTF-8 where it is not ASCII, and no data descriptor."""
+    if member.filename.isascii():
+        return member.filename.encode("ascii"), 0
+    return member.filename.encode("utf-8"), UTF8_NAME
+
+
+def _dos_time(member: zipfile.ZipInfo) -> tuple[int, int]:
+    year, month, day, hour, minute, second = member.date_time
+    return hour << 11 | minute << 5 | second // 2, (year - 1980) << 9 | month << 5 | day

@@ -1,0 +1,230 @@
+"""The build hook, and its registration with Hatch.
+
+Knows hatchling: its targets and versions, its file selection, how it talks to the user. Knows no options and no
+formats; of a record only where it names the checkpoint that it was made from.
+
+pluggy loads this module in every hatchling build of the environment, also for projects without weights, so whatever the
+hook needs is imported where it is used. Hooks are also made only to be asked for `dependencies()`: that does nothing.
+"""
+
+# ruff: noqa: PLC0415
+
+from __future__ import annotations
+
+import glob
+import os
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+from hatchling.plugin import hookimpl
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from hatch_wheelweights._options import RecordOptions
+    from hatch_wheelweights.errors import ConfigError
+
+    Job = tuple[Path, Path, RecordOptions]  # source and output, in the project
+
+__all__ = ["WheelweightsBuildHook", "hatch_register_build_hook"]
+
+PYPI_LIMIT_BYTES = 100 << 20
+
+
+@hookimpl
+def hatch_register_build_hook() -> type[WheelweightsBuildHook]:
+    """Tell Hatch of the hook."""
+    return WheelweightsBuildHook
+
+
+class WheelweightsBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # not every hatchling lets it be subscripted
+    """Bake checkpoints into wheels as records.
+
+    An sdist gets the checkpoints. For a wheel they are converted before it is built, so that a failure stops the build,
+    and the records are put into it afterwards. For an editable wheel the records are written into the tree. Other
+    targets are left alone.
+    """
+
+    PLUGIN_NAME = "wheelweights"
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Ship or convert the checkpoints; keep checkpoints out of wheels and records out of sdists."""
+        self._converted: dict[str, Path] = {}  # place in the wheel -> file
+        self._remove_converted: Callable[[], object] = self._converted.clear
+        if self.target_name not in {"sdist", "wheel"}:
+            return
+        with self._errors_for_the_user():
+            jobs = self._jobs()
+            files_of = {source: _files_of_checkpoint(source) for source, _, _ in jobs}
+            self._keep_out(output for _, output, _ in jobs)
+            self._require_runtime(build_data)
+            if self.target_name == "sdist":
+                self._ship(chain(*files_of.values()), build_data)
+            elif version == "editable":
+                self._convert_into_tree(jobs, files_of)
+            else:
+                self._keep_out(chain(*files_of.values()))
+                self._convert_for_wheel(jobs)
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
+        """Put the converted records into the built wheel; when that fails, there is no wheel."""
+        artifact = Path(artifact_path)
+        if self._converted:
+            try:
+                with self._errors_for_the_user():
+                    self._add_records(artifact)
+            except BaseException:
+                artifact.unlink()
+                raise
+            finally:
+                self._remove_converted()
+        if self.target_name in {"sdist", "wheel"}:
+            self._warn_of_size(artifact)
+
+    def clean(self, versions: list[str]) -> None:  # noqa: ARG002
+        """Remove the records that editable builds wrote into the tree; leave other files that are there."""
+        from hatch_wheelweights._options import load
+
+        with self._errors_for_the_user():
+            for record in load(self.config).records:
+                for output in Path(self.root).glob(glob.escape(record.output).replace("{stem}", "*")):
+                    if _is_made_from(output, record.source):
+                        output.unlink()
+
+    def _jobs(self) -> tuple[Job, ...]:
+        from hatch_wheelweights._options import load, resolve
+
+        return resolve(load(self.config), self.root)
+
+    def _keep_out(self, files: Iterable[Path]) -> None:
+        """Keep files of the project out of what is built. Neither `artifacts` nor another hook brings them back."""
+        self.build_config.build_reserved_paths.update(map(self._place, files))
+
+    def _ship(self, files: Iterable[Path], build_data: dict[str, Any]) -> None:
+        """Put files of the project into the sdist, whatever it selects or a .gitignore leaves out."""
+        build_data["force_include"].update((self._in_project(file), self._in_project(file)) for file in files)
+
+    def _require_runtime(self, build_data: dict[str, Any]) -> None:
+        """Make what is built depend on the runtime, where the project does not say so itself."""
+        from wheelweights import __version__
+
+        if all(one.name.lower() != "wheelweights" for one in self.metadata.core.dependencies_complex.values()):
+            build_data["dependencies"].append(f"wheelweights>={__version__}")
+            self.app.display_warning(
+                "project.dependencies: expected `wheelweights`, found none; it was added to what is built\n"
+                "  Write it there: installers and lock files that read pyproject.toml need it as well."
+            )
+
+    def _convert_for_wheel(self, jobs: tuple[Job, ...]) -> None:
+        """Convert into a temporary folder, until `finalize`."""
+        import shutil
+        import tempfile
+        import weakref
+
+        folder = tempfile.mkdtemp(prefix="wheelweights-")
+        # `finalize` is not called with --hooks-only or after a failure elsewhere: then the folder goes with the hook.
+        self._remove_converted = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        try:
+            for number, (source, output, options) in enumerate(jobs):
+                place = self._place(output).replace(os.sep, "/")
+                if place in self._converted:
+                    raise _two_records_at(place)
+                self._converted[place] = Path(folder, f"{number}.mpk")
+                self._convert(source, self._converted[place], options, shown=place)
+        except BaseException:
+            self._remove_converted()
+            raise
+
+    def _convert_into_tree(self, jobs: tuple[Job, ...], files_of: Mapping[Path, Sequence[Path]]) -> None:
+        """Convert to where an editable install looks, but for records that are up to date there."""
+        from hatch_wheelweights._convert import is_current
+
+        for source, output, options in jobs:
+            shown = self._in_project(output)
+            if is_current(output, files_of[source], options):
+                self.app.display_info(f"{shown}: up to date with {self._in_project(source)}")
+            else:
+                output.parent.mkdir(parents=True, exist_ok=True)
+                self._convert(source, output, options, shown=shown)
+
+    def _convert(self, source: Path, output: Path, options: RecordOptions, *, shown: str) -> None:
+        """Write one record and tell the user of it, in one line where all is well."""
+        from hatch_wheelweights._convert import convert_record
+
+        done = convert_record(source, output, options)
+        source_shown = self._in_project(source)
+        for warning in done.warnings:
+            self.app.display_warning(f"{source_shown}: {warning}")
+        if options.debug:
+            self.app.display_info(done.table)
+        tensors = "1 tensor" if done.tensors == 1 else f"{done.tensors:,} tensors"
+        self.app.display_info(f"{shown}: {tensors}, {done.nbytes:,} bytes, from {source_shown} ({done.format})")
+
+    def _add_records(self, wheel: Path) -> None:
+        from hatch_wheelweights._options import load
+        from hatch_wheelweights._wheel import add_records
+
+        add_records(wheel, self._converted, load(self.config).compression)
+
+    def _warn_of_size(self, artifact: Path) -> None:
+        size = artifact.stat().st_size
+        if size > PYPI_LIMIT_BYTES:
+            self.app.display_warning(
+                f"{artifact.name}: expected at most {PYPI_LIMIT_BYTES:,} bytes, PyPI's default limit, found {size:,}\n"
+                "  Ask PyPI for a higher limit, or make the records smaller with `precision`."
+            )
+
+    def _place(self, file: Path) -> str:
+        """Return where a file of the project goes in what is built, in hatchling's spelling."""
+        return str(self.build_config.get_distribution_path(os.path.relpath(file, self.root)))
+
+    def _in_project(self, file: str | Path) -> str:
+        """Return the path of a file of the project as the user wrote it."""
+        path = Path(file)
+        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(file)
+
+    @contextmanager
+    def _errors_for_the_user(self) -> Iterator[None]:
+        """Stop the build with the message of one of our errors, and with its traceback only when asked (-v)."""
+        from wheelweights import WheelweightsError
+
+        try:
+            yield
+        except WheelweightsError as error:
+            import traceback
+
+            if error.path is not None:
+                error.path = self._in_project(error.path)
+            self.app.display_debug(traceback.format_exc())
+            self.app.abort(str(error))
+
+
+def _files_of_checkpoint(source: Path) -> tuple[Path, ...]:
+    """Return the files that a checkpoint consists of, shards too; raise CheckpointError where it is no checkpoint."""
+    from hatch_wheelweights.checkpoint import open_checkpoint
+
+    with open_checkpoint(source) as checkpoint:
+        return checkpoint.files
+
+
+def _is_made_from(path: Path, source: str) -> bool:
+    """Return whether a file is a record made from a checkpoint of this name; the name may be a glob."""
+    from wheelweights import RecordError, open_record
+
+    try:
+        with open_record(path) as record:
+            made_from = record.metadata.get("source")
+    except RecordError:
+        return False
+    return isinstance(made_from, dict) and PurePosixPath(str(made_from.get("name"))).match(PurePosixPath(source).name)
+
+
+def _two_records_at(place: str) -> ConfigError:
+    from hatch_wheelweights.errors import ConfigError
+    from wheelweights.errors import backticked
+
+    fact = f"hooks.wheelweights.records: expected one record at {backticked(place)} in the wheel, found two"
+    return ConfigError(f"{fact}\n  Hatch's `sources` or `packages` bring two outputs together: give one another name.")
