@@ -18,8 +18,9 @@ Shapes and dtypes are declared in one of three ways:
 
 What is not declared is not checked.
 
-A field's metadata can say `{"static": True}` (an array that is not in records) and, for a `dict[str, Array]`,
-`{"flatten": True}` (its arrays stand directly beside the other fields, under their own names).
+A field's metadata can say `{"static": True}` (an array that is not in records), `{"optional": True}` (an array that an
+instance keeps where the record has none, and takes where it has one) and, for a `dict[str, Array]`, `{"flatten": True}`
+(its arrays stand directly beside the other fields, under their own names).
 """
 
 from __future__ import annotations
@@ -229,8 +230,12 @@ class _Walk:
         for field in dataclasses.fields(instance):
             if field.metadata.get("static") or not hasattr(instance, field.name):
                 continue
+            value, at = getattr(instance, field.name), f"{path}.{field.name}"
             below = key if field.metadata.get("flatten") else _join(key, field.name)
-            builds[field.name] = self.value(getattr(instance, field.name), below, f"{path}.{field.name}")
+            if not field.metadata.get("optional"):
+                builds[field.name] = self.value(value, below, at)
+            elif below in self.keys:
+                builds[field.name] = self.array(below, at, Array(Shape(*value.shape)) if is_array(value) else Array())
         return lambda: _replaced(instance, {name: build() for name, build in builds.items()})
 
     def sequence(self, values: list[Any] | tuple[Any, ...], key: str, path: str) -> Build:

@@ -46,8 +46,10 @@ def load(package: str | ModuleType, name: str, *, mmap: bool = True, widen: bool
         raise RecordError(
             f"package {backticked(shown)} cannot be imported: {error}", remedy="Install it, or correct the name."
         ) from error
-    resource = folder.joinpath(*name.split("/"))
-    if not resource.is_file():
+    resource: Any = folder
+    for part in name.split("/"):  # one by one: a namespace package's folder takes no more in Python 3.11
+        resource = resource.joinpath(part)
+    if not _is_file(resource):
         raise _not_found(shown, name, folder)
     if isinstance(resource, Path):
         return open_record(resource, mmap=mmap, widen=widen)
@@ -59,6 +61,13 @@ def load(package: str | ModuleType, name: str, *, mmap: bool = True, widen: bool
 
 def _loaded(package: str, name: str, mmap: bool, widen: bool) -> Record:
     return load(package, name, mmap=mmap, widen=widen)
+
+
+def _is_file(resource: Any) -> bool:
+    try:
+        return bool(resource.is_file())
+    except OSError:  # a name that no file can have
+        return False
 
 
 def _resource_bytes(resource: Any, *, mmap: bool) -> NDArray[np.uint8]:

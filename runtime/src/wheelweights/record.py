@@ -508,9 +508,14 @@ def _tensor_info(key: str, entry: Any, header_size: int) -> TensorInfo:
     nbytes = math.prod(shape) * itemsize
     if nbytes > MAX_BUFFER:
         raise _malformed(f"expected at most {MAX_BUFFER:,} bytes in a tensor, found {nbytes:,}", key)
-    if math.prod(size or 1 for size in shape) * itemsize >= 1 << 63:  # numpy refuses such an array, though it is empty
+    if not _countable(shape, itemsize):
         raise _malformed(f"expected sizes that make less than 2**63 bytes without the 0, found {quoted(shape)}", key)
     return TensorInfo(dtype, tuple(shape), nbytes, header_size + offset, source, crc)
+
+
+def _countable(shape: Iterable[int], itemsize: int) -> bool:
+    """Tell whether numpy can have an array of this shape: also where it is empty, the other sizes have to fit 63 bits."""
+    return math.prod(size or 1 for size in shape) * itemsize < 1 << 63
 
 
 def _is_size(value: object, limit: int) -> bool:
@@ -572,6 +577,8 @@ def _metadata_fault(metadata: Any) -> str | None:
         if isinstance(value, (dict, list)):
             if depth > MAX_DEPTH:
                 return f"metadata is nested deeper than {MAX_DEPTH} levels"
+            if isinstance(value, list) and len(value) > MAX_ITEMS:
+                return f"metadata holds a list of {len(value):,} items, expected at most {MAX_ITEMS:,}"
             if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
                 return "expected text as the keys of metadata, found something else"
             pending.extend((item, depth + 1) for item in (value.values() if isinstance(value, dict) else value))
@@ -771,6 +778,10 @@ def _declared_bytes(key: str, tensor: Tensor) -> int:
             expected=MAX_BUFFER,
             found=nbytes,
             remedy="Split the tensor, or store it in half precision.",
+        )
+    if not _countable(tensor.shape, DTYPES[tensor.dtype].itemsize):
+        raise RecordError(
+            f"expected sizes that make less than 2**63 bytes without the 0, found {tensor.shape}", key=key
         )
     return nbytes
 

@@ -6,7 +6,7 @@ Statistics are taken over the rows of a matrix; each layer says how its input be
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -27,7 +27,8 @@ class BatchNorm:
     bias: Array | None = None
     running_mean: Array | None = None
     running_var: Array | None = None
-    num_batches_tracked: Array | None = None
+    # Training alone needs it, so records are often made without it
+    num_batches_tracked: Array | None = field(default=None, metadata={"optional": True})
     """One integer, of use in training alone."""
     eps: float = 1e-5
     track_running_stats: bool = True
