@@ -2,9 +2,9 @@
 
 Run: python benchmarks/conversion.py [MEGABYTES]
 
-Makes a state_dict of 148 float32 tensors with torch, saves it as .pt and .safetensors, and measures, several times in turn, in one process:
-converting against copying the file with cp, and opening the record against the peers' ways to open. Prints medians and ratios. Needs torch
-and safetensors.
+Makes a state_dict of 148 float32 tensors with torch, saves it as .pt and .safetensors, and measures, several times in
+turn, in one process: converting against copying the file with cp, and opening the record against the peers' ways to
+open. Prints medians and ratios. Needs torch and safetensors.
 """
 
 from __future__ import annotations
@@ -66,7 +66,10 @@ def main() -> None:
             "convert .safetensors": lambda: hatch_wheelweights.convert(st, record),
             "torch.load + safetensors.save_file": lambda: safetensors.torch.save_file(torch.load(pt), copy),
         }
-        print(f"{megabytes} MB in {TENSORS} tensors, {os.cpu_count()} processors, medians of {ROUNDS} rounds, warm page cache")
+        print(
+            f"{megabytes} MB in {TENSORS} tensors, {os.cpu_count()} processors, "
+            f"medians of {ROUNDS} rounds, warm page cache"
+        )
         show("Make", measured(conversions), "cp")
         opening = {
             "wheelweights.open_record": lambda: wheelweights.open_record(record),

@@ -146,6 +146,11 @@ def state_dict(**tensors: object) -> bytes:
     return pickled(ordered_dict(tensors or {"w": tensor()}))
 
 
+def beside(thing: bytes) -> bytes:
+    """Pickle a state_dict that holds something else beside its one tensor."""
+    return pickled({"w": tensor(), "x": Code(thing)})
+
+
 # ------------------------------------------------------------------------------------- zip
 
 
@@ -386,6 +391,9 @@ def tar_checkpoint(
                 info.size = len(data)
                 tar.addfile(info, io.BytesIO(data))
     return out.getvalue()
+
+
+CONTAINERS = {"zip": zip_checkpoint, "legacy": legacy_checkpoint, "tar": tar_checkpoint}  # of pickles
 
 
 # ------------------------------------------------------------------------------------- safetensors

@@ -101,6 +101,31 @@ def test_whole_model_under_a_key(path: Path) -> None:
         assert_state_dict(checkpoint.state_dict("model", whole_model=True, reindex=False), net.state_dict())
 
 
+class Lively(torch.nn.Module):
+    """A model that holds functions, as people write them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = torch.nn.Linear(2, 2)
+        self.activations = [torch.relu, torch.tanh, torch.nn.functional.gelu, torch.Tensor.sigmoid, torch.nn.ReLU]
+        self.again = self.forward
+        self.fc.register_forward_hook(self.hook)
+
+    def hook(self, module: Any, inputs: Any, output: Any) -> None:
+        """Do nothing."""
+
+    def forward(self, x: Any) -> Any:
+        """Use it."""
+        return self.activations[0](self.fc(x))
+
+
+@every_protocol
+def test_whole_model_that_holds_functions(path: Path, protocol: int) -> None:
+    torch.save(Lively(), path, pickle_protocol=protocol)
+    with open_checkpoint(path) as checkpoint:
+        assert list(checkpoint.state_dict(whole_model=True)) == ["fc.weight", "fc.bias"]
+
+
 @pytest.mark.parametrize(
     "make",
     [

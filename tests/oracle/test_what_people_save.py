@@ -430,6 +430,41 @@ def test_everything_that_torch_loads_with_weights_only_opens(path: Path) -> None
         assert checkpoint.tree["types"][3] == {"a": 1}
 
 
+KEYS = {
+    "tuple": (1, "a"),
+    "nested tuple": ((1, 2), (3,)),
+    "long tuple": tuple(range(100)),
+    "large int": 2**63 - 1,
+    "negative int": -(2**62),
+    "float": 1.5,
+    "bool": True,
+    "None": None,
+    "complex": 1 + 2j,
+    "bytes": b"\x00\xff",
+    "dtype": torch.float32,
+    "device": torch.device("cpu"),
+    "size": torch.Size([1, 2]),
+}
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("kind", KEYS)
+def test_keys_that_are_no_text_hinder_nothing(path: Path, kind: str, protocol: int) -> None:
+    """Torch opens them all with weights_only."""
+    torch.save({"model": {"w": torch.ones(1)}, "more": {KEYS[kind]: 1}}, path, pickle_protocol=protocol)
+    with open_checkpoint(path) as checkpoint:
+        assert list(checkpoint.state_dict("model")) == ["w"]
+        assert list(checkpoint.tree["more"].values()) == [1]
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_sets_of_tuples_hinder_nothing(path: Path, protocol: int) -> None:
+    torch.save({"model": {"w": torch.ones(1)}, "more": {(1, 2), (3, 4)}}, path, pickle_protocol=protocol)
+    with open_checkpoint(path) as checkpoint:
+        assert list(checkpoint.state_dict("model")) == ["w"]
+        assert checkpoint.tree["more"] == {(1, 2), (3, 4)}
+
+
 def test_return_types(path: Path) -> None:
     torch.save({"m": torch.arange(4.0).reshape(2, 2).max(0), "w": torch.ones(1)}, path)
     with open_checkpoint(path) as checkpoint:

@@ -44,7 +44,10 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: Hatch imports this package, for its hook, in every build of the environment."""
+    """Import a public name when it is first used.
+
+    Hatch imports this package, for its hook, in every build of the environment.
+    """
     for module, names in _HOMES.items():
         if name in names:
             return getattr(importlib.import_module(f"{__name__}.{module}"), name)

@@ -65,7 +65,10 @@ def convert(source: str | os.PathLike[str], output: str | os.PathLike[str], **op
 def convert_record(
     source: str | os.PathLike[str], output: str | os.PathLike[str], options: RecordOptions
 ) -> Conversion:
-    """Convert as `convert` does, by options that are already checked; messages name the source as `options.source` has it."""
+    """Convert as `convert` does, by options that are already checked.
+
+    Messages name the source as `options.source` has it.
+    """
     report = Report()
     with (
         naming(options.source or os.fspath(source)),

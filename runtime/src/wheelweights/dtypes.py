@@ -80,11 +80,15 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
             found=name,
             remedy="Install wheelweights[ml-dtypes], or open with widen=True to get float32 copies (exact).",
         ) from error
-    return np.dtype(getattr(ml_dtypes, str(dtype.ml_dtypes)))
+    scalar: type[np.generic] = getattr(ml_dtypes, str(dtype.ml_dtypes))
+    return np.dtype(scalar)
 
 
 def dtype_name(dtype: np.dtype[Any]) -> str:
-    """Return the record's name of a numpy (or ml_dtypes) dtype of either byte order; raise DtypeError when a record has none."""
+    """Return the record's name of a numpy (or ml_dtypes) dtype of either byte order.
+
+    Raises DtypeError when a record has none.
+    """
     name = _BY_NUMPY.get(dtype.newbyteorder("<"))
     if name is None and dtype.name in DTYPES and dtype.itemsize == DTYPES[dtype.name].itemsize:
         name = dtype.name
@@ -98,10 +102,11 @@ def dtype_name(dtype: np.dtype[Any]) -> str:
 
 
 def widen(raw: NDArray[np.uint8], name: str) -> NDArray[np.float32]:
-    """Return the float32 values of flat little-endian bytes of bfloat16 or a float8 kind; a copy, exact for every value.
+    """Return the float32 values of flat little-endian bytes of bfloat16 or a float8 kind.
 
-    bfloat16 is the upper half of a float32. The float8 kinds are defined in "FP8 Formats for Deep Learning" (arXiv
-    2209.05433), the `fnuz` kinds in arXiv 2206.02915, e8m0 in the OCP Microscaling specification 1.0.
+    A copy, exact for every value. bfloat16 is the upper half of a float32. The float8 kinds are defined in "FP8
+    Formats for Deep Learning" (arXiv 2209.05433), the `fnuz` kinds in arXiv 2206.02915, e8m0 in the OCP Microscaling
+    specification 1.0.
     """
     if name == "bfloat16":
         return (raw.view("<u2").astype(np.uint32) << np.uint32(16)).view(np.float32)
@@ -112,6 +117,7 @@ def widen(raw: NDArray[np.uint8], name: str) -> NDArray[np.float32]:
 def _float8_values(name: str) -> NDArray[np.float32]:
     """Return the values of all 256 codes of a float8 kind."""
     codes = np.arange(256)
+    values: NDArray[np.float64]
     if name == "float8_e8m0fnu":
         values = np.ldexp(1.0, codes - 127)
         values[0xFF] = np.nan

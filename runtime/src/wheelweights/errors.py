@@ -110,7 +110,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str | None:
 
 
 def what_it_is(head: bytes) -> str:
-    """Name the kind of file that begins with these bytes (some 64 are enough), for an error about a file that is not what was expected."""
+    """Name the kind of file that begins with these bytes (some 64 are enough), for an error about a wrong file."""
     if not head:
         return "an empty file"
     for magic, name in _KINDS:

@@ -7,7 +7,6 @@ of the record's bytes.
 from __future__ import annotations
 
 import importlib.resources
-import os
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from wheelweights.errors import RecordError, backticked, did_you_mean, listed, q
 from wheelweights.record import Record, aligned_buffer, open_record, read_record
 
 if TYPE_CHECKING:
+    import os
     from types import ModuleType
 
     from numpy.typing import NDArray
@@ -88,7 +88,7 @@ def _resource_bytes(resource: Any, *, mmap: bool) -> NDArray[np.uint8]:
 
 
 def _member_in_archive(archive: str | os.PathLike[str], member: Any) -> NDArray[np.uint8]:
-    """Return a stored member as a view of the mapped archive; its place follows from the lengths in its local header."""
+    """Return a stored member as a view of the mapped archive; the lengths in its local header give its place."""
     whole = np.memmap(archive, np.uint8, mode="r")
     name_size, extra_size = struct.unpack("<2H", whole[member.header_offset + 26 : member.header_offset + 30].tobytes())
     start = member.header_offset + 30 + name_size + extra_size
@@ -103,7 +103,10 @@ def _not_found(package: str, name: str, folder: Any) -> RecordError:
         f"no record {backticked(name)} in package {backticked(package)} (looked in {folder})",
         details=[
             f"Records there: {listed(there)}." + (f" {near}" if near else ""),
-            "Possible causes: the wheel was built with its hooks disabled (HATCH_BUILD_NO_HOOKS) or without hatch-wheelweights in",
+            (
+                "Possible causes: the wheel was built with its hooks disabled (HATCH_BUILD_NO_HOOKS) or without "
+                "hatch-wheelweights in"
+            ),
             "build-system.requires; or this is an editable install from before the record was declared.",
         ],
         remedy=f"Reinstall it: pip install --force-reinstall {distribution}; in its own project: pip install -e . "

@@ -1,6 +1,6 @@
-"""The record: one MessagePack document whose tensor bytes are aligned in the file. This module is its specification, version 1.
+"""The record: one MessagePack document whose tensor bytes are aligned in the file.
 
-Knows the bytes; knows nothing of checkpoints, models or packages.
+This module is its specification, version 1. Knows the bytes; knows nothing of checkpoints, models or packages.
 
 A record can be read whole by any msgpack reader in any language. This reader parses only the header and maps the
 rest, so opening costs the same for 1 MB and for 1 GB.
@@ -54,6 +54,7 @@ import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from mmap import ACCESS_READ
 from mmap import mmap as map_file
 from pathlib import Path
@@ -67,8 +68,11 @@ from wheelweights.errors import DtypeError, RecordError, backticked, quoted, wha
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator
+    from typing import BinaryIO, TypeAlias
 
     from numpy.typing import NDArray
+
+    Reopen: TypeAlias = tuple[Callable[..., "Record"], tuple[Any, ...]]  # what `__reduce__` gives
 
 __all__ = ["Record", "Tensor", "TensorInfo", "open_record", "write_record"]
 
@@ -82,6 +86,7 @@ MAX_DEPTH: Final = 32
 MAX_KEY_BYTES: Final = 1 << 16
 
 _ENTRIES: Final = ["format", "version", "header_size", "metadata", "tensors", "padding", "buffers"]
+_OF_TENSOR: Final = {"dtype", "shape", "offset", "crc32"}
 _FORMAT: Final = b"\x87\xa6format\xacwheelweights"
 _BEFORE_VERSION: Final = _FORMAT + b"\xa7version"
 _MAGIC: Final = _BEFORE_VERSION + b"\x01\xabheader_size\xce"
@@ -111,19 +116,22 @@ class TensorInfo:
 
 
 class Tensor(Protocol):
-    """What `write_record` takes beside arrays: a tensor that gives its bytes when it is written.
-
-    `blocks()` yields flat, little-endian arrays that together are the elements in C order. Tensors with equal `tie`,
-    dtype and shape are written once.
-    """
+    """What `write_record` takes beside arrays: a tensor that gives its bytes when it is written."""
 
     @property
-    def dtype(self) -> str: ...
+    def dtype(self) -> str:
+        """A name of `wheelweights.dtypes.DTYPES`."""
+
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """Its size in each dimension."""
+
     @property
-    def tie(self) -> Hashable: ...
-    def blocks(self) -> Iterator[NDArray[Any]]: ...
+    def tie(self) -> Hashable:
+        """Tensors with equal tie, dtype and shape are written once."""
+
+    def blocks(self) -> Iterator[NDArray[Any]]:
+        """Yield flat, little-endian arrays that together are the elements in C order."""
 
 
 class Record(Mapping[str, "NDArray[Any]"]):
@@ -143,7 +151,7 @@ class Record(Mapping[str, "NDArray[Any]"]):
         path: str,
         format: str = "wheelweights",  # noqa: A002 (the word of the format itself)
         widen: bool = False,
-        reopen: tuple[Callable[..., Record], tuple[Any, ...]] | None = None,
+        reopen: Reopen | None = None,
         padding: Callable[[], Iterable[tuple[str, NDArray[np.uint8]]]] = tuple,
     ) -> None:
         self.metadata = metadata
@@ -190,7 +198,10 @@ class Record(Mapping[str, "NDArray[Any]"]):
         return f"<Record {self.path!r}: {len(self):,} tensors>"
 
     def info(self, key: str) -> TensorInfo:
-        """Return what the header says of a tensor, without touching its bytes; raise KeyError for a key that is not there."""
+        """Return what the header says of a tensor, without touching its bytes.
+
+        Raises KeyError for a key that is not there.
+        """
         return self._infos[key]
 
     def raw(self, key: str) -> NDArray[np.uint8]:
@@ -227,7 +238,10 @@ class Record(Mapping[str, "NDArray[Any]"]):
         return {self._infos[key].source if source_keys else key: array for key, array in self.items()}
 
     def verify(self) -> None:
-        """Read everything and check it: CRC-32, bools, zeros between the tensors; raise RecordError for the first fault."""
+        """Read everything and check it: CRC-32, bools, zeros between the tensors.
+
+        Raises RecordError for the first fault.
+        """
         for key, info in self._infos.items():
             raw = self.raw(key)
             crc = _crc32(raw)
@@ -262,7 +276,7 @@ class Record(Mapping[str, "NDArray[Any]"]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __reduce__(self) -> tuple[Callable[..., Record], tuple[Any, ...]]:
+    def __reduce__(self) -> Reopen:
         if self._reopen is None:
             raise RecordError("a record that is not a file of its own cannot be pickled or copied", path=self.path)
         return self._reopen
@@ -329,13 +343,7 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
 # Reading
 
 
-def read_record(
-    data: NDArray[np.uint8],
-    *,
-    path: str,
-    widen: bool = False,
-    reopen: tuple[Callable[..., Record], tuple[Any, ...]] | None = None,
-) -> Record:
+def read_record(data: NDArray[np.uint8], *, path: str, widen: bool = False, reopen: Reopen | None = None) -> Record:
     """Return the record that these bytes are, in memory or in a map; `path` is its name in errors."""
     head = data[:ALIGNMENT].tobytes()
     try:
@@ -362,33 +370,27 @@ def read_record(
     return Record(infos, raw, metadata=header["metadata"], path=path, widen=widen, reopen=reopen, padding=padding)
 
 
-def _foreign_record(
-    data: NDArray[np.uint8],
-    head: bytes,
-    *,
-    path: str,
-    widen: bool,
-    reopen: tuple[Callable[..., Record], tuple[Any, ...]] | None,
-) -> Record:
+def _foreign_record(data: NDArray[np.uint8], head: bytes, *, path: str, widen: bool, reopen: Reopen | None) -> Record:
     """Return the record that Burn wrote, or say what the file is instead of a record."""
     from wheelweights import burn  # noqa: PLC0415 (rarely needed)
 
     if not burn.recognises(head):
-        raise RecordError(
-            f"expected a record, found {what_it_is(head)}",
-            remedy="Convert a checkpoint into a record with hatch-wheelweights: wheelweights convert SOURCE OUTPUT",
-        )
-    read = burn.read(memoryview(data), path=path)
+        raise RecordError(f"expected a record, found {what_it_is(head)}", remedy=_instead(head, path))
+    read = burn.read(data.data, path=path)
     infos = {key: TensorInfo(each.dtype, each.shape, each.raw.nbytes, None, key) for key, each in read.tensors.items()}
-    return Record(
-        infos,
-        lambda key: read.tensors[key].raw,
-        metadata=read.metadata,
-        path=path,
-        format="burn",
-        widen=widen,
-        reopen=reopen,
-    )
+
+    def raw(key: str) -> NDArray[np.uint8]:
+        return read.tensors[key].raw
+
+    return Record(infos, raw, metadata=read.metadata, path=path, format="burn", widen=widen, reopen=reopen)
+
+
+def _instead(head: bytes, path: str) -> str:
+    if head.startswith(b"version https://git-lfs"):
+        return f"Run: git lfs pull --include {os.path.basename(path)}"  # noqa: PTH119 (a member of an archive has no Path)
+    if not head:
+        return _DAMAGED
+    return "Convert a checkpoint into a record with hatch-wheelweights: wheelweights convert SOURCE OUTPUT"
 
 
 def _parse_header(data: NDArray[np.uint8], head: bytes) -> tuple[dict[str, Any], int]:
@@ -486,13 +488,7 @@ def _mapping(entries: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _tensor_info(key: str, entry: Any, header_size: int) -> TensorInfo:
-    if not isinstance(entry, dict) or not {"dtype", "shape", "offset", "crc32"} <= entry.keys() <= {
-        "dtype",
-        "shape",
-        "offset",
-        "crc32",
-        "source",
-    }:
+    if not isinstance(entry, dict) or not _OF_TENSOR <= entry.keys() <= _OF_TENSOR | {"source"}:
         raise _malformed("expected dtype, shape, offset, crc32 and perhaps source, found something else", key)
     dtype, shape, offset, crc = entry["dtype"], entry["shape"], entry["offset"], entry["crc32"]
     source = entry.get("source", key)
@@ -514,7 +510,7 @@ def _tensor_info(key: str, entry: Any, header_size: int) -> TensorInfo:
 
 
 def _countable(shape: Iterable[int], itemsize: int) -> bool:
-    """Tell whether numpy can have an array of this shape: also where it is empty, the other sizes have to fit 63 bits."""
+    """Tell whether numpy can have an array of this shape: even where it is empty, the other sizes must fit 63 bits."""
     return math.prod(size or 1 for size in shape) * itemsize < 1 << 63
 
 
@@ -588,7 +584,7 @@ def _metadata_fault(metadata: Any) -> str | None:
 
 
 def _crc32(raw: NDArray[np.uint8]) -> int:
-    return zlib.crc32(memoryview(raw))
+    return zlib.crc32(raw.data)
 
 
 # Writing
@@ -612,22 +608,30 @@ def write_record(
     declared, or metadata that JSON has not; DtypeError for a dtype that a record has not.
     """
     plan = _Plan.of(tensors, source_keys or {}, metadata or {})
+    with _appearing_whole(path) as file:
+        file.write(bytes(plan.header_size))  # its place; the checksums are not known yet
+        crcs = [_write_buffer(file, buffer) for buffer in plan.buffers]
+        size = file.tell()
+        if complete is not None:
+            complete()
+        header = plan.header(crcs)
+        if len(header) != plan.header_size:
+            raise RecordError(f"expected metadata of the size it had before, found {len(header):,} bytes in the header")
+        file.seek(0)
+        file.write(header)
+    return size
+
+
+@contextlib.contextmanager
+def _appearing_whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Give a file that gets its name when all is written, and goes away where that fails."""
     target = Path(path)
+    if target.exists() and not target.is_file():  # replacing a device or a pipe by a file would be worse than failing
+        raise RecordError("cannot be written: there is something that is not a regular file", path=os.fspath(path))
     temporary = target.parent / f".{target.name}.{secrets.token_hex(8)}.tmp"
     try:
         with temporary.open("xb") as file:
-            file.write(bytes(plan.header_size))  # its place; the checksums are not known yet
-            crcs = [_write_buffer(file, buffer) for buffer in plan.buffers]
-            size = file.tell()
-            if complete is not None:
-                complete()
-            header = plan.header(crcs)
-            if len(header) != plan.header_size:
-                raise RecordError(
-                    f"expected metadata of the size it had before, found {len(header):,} bytes in the header"
-                )
-            file.seek(0)
-            file.write(header)
+            yield file
         temporary.replace(target)
     except BaseException as error:
         with contextlib.suppress(OSError):
@@ -635,7 +639,6 @@ def write_record(
         if isinstance(error, OSError):
             raise RecordError(f"cannot be written: {error.strerror or error}", path=os.fspath(path)) from error
         raise
-    return size
 
 
 @dataclass(frozen=True)
@@ -688,30 +691,8 @@ class _Plan:
     def header(self, crcs: list[int]) -> bytes:
         """Return the header; its size does not depend on the checksums."""
         packer = msgpack.Packer()
-        offsets, position = [], _MARK_SIZE
-        for buffer in self.buffers:
-            offsets.append(position)
-            position += _buffer_size(buffer.nbytes) + _MARK_SIZE
-        parts = [
-            packer.pack("metadata"),
-            _packed(packer, self.metadata),
-            packer.pack("tensors"),
-            packer.pack_map_header(len(self.entries)),
-        ]
-        for entry in self.entries:
-            parts += [packer.pack(entry.key), packer.pack_map_header(4 + (entry.source is not None))]
-            parts += [
-                packer.pack("dtype"),
-                packer.pack(entry.dtype),
-                packer.pack("shape"),
-                packer.pack(list(entry.shape)),
-            ]
-            parts += [packer.pack("offset"), packer.pack(offsets[entry.buffer])]
-            parts += [packer.pack("crc32"), b"\xce", _UINT32.pack(crcs[entry.buffer])]
-            if entry.source is not None:
-                parts += [packer.pack("source"), packer.pack(entry.source)]
-        parts.append(packer.pack("padding"))
-        body = b"".join(parts)
+        body = packer.pack("metadata") + _packed(packer, self.metadata)
+        body += packer.pack("tensors") + b"".join(self._tensors(packer, crcs)) + packer.pack("padding")
         end = packer.pack("buffers") + _ARRAY32 + _UINT32.pack(len(self.buffers))
         unpadded = _SIZE_END + len(body) + 2 + len(end)
         padding = -(unpadded + _MARK_SIZE) % ALIGNMENT
@@ -725,6 +706,19 @@ class _Plan:
             )
         return b"".join((_MAGIC, _UINT32.pack(size), body, bytes((0xC4, padding)), bytes(padding), end))
 
+    def _tensors(self, packer: msgpack.Packer, crcs: list[int]) -> Iterator[bytes]:
+        sizes = (_buffer_size(buffer.nbytes) + _MARK_SIZE for buffer in self.buffers)
+        offsets = list(accumulate(sizes, initial=_MARK_SIZE))
+        yield packer.pack_map_header(len(self.entries))
+        for entry in self.entries:
+            yield packer.pack(entry.key)
+            yield packer.pack_map_header(4 + (entry.source is not None))
+            for item in ("dtype", entry.dtype, "shape", list(entry.shape), "offset", offsets[entry.buffer], "crc32"):
+                yield packer.pack(item)
+            yield b"\xce" + _UINT32.pack(crcs[entry.buffer])
+            if entry.source is not None:
+                yield packer.pack("source") + packer.pack(entry.source)
+
 
 class _ArrayTensor:
     """An array in memory as a tensor to write."""
@@ -737,10 +731,8 @@ class _ArrayTensor:
             error.key = key
             raise
         self.shape = self._array.shape
-        interface = self._array.__array_interface__
-        self.tie: Hashable = (
-            (interface["data"][0], self._array.strides, self._array.dtype.str) if self._array.size else id(self)
-        )
+        place = self._array.__array_interface__["data"][0], self._array.strides, self._array.dtype.str
+        self.tie: Hashable = place if self._array.size else id(self)
 
     def blocks(self) -> Iterator[NDArray[Any]]:
         array = np.asarray(self._array, self._array.dtype.newbyteorder("<"), order="C")
@@ -749,11 +741,12 @@ class _ArrayTensor:
 
 def _packed(packer: msgpack.Packer, metadata: Mapping[str, Any]) -> bytes:
     try:
-        return packer.pack(dict(metadata))
+        packed: bytes = packer.pack(dict(metadata))
     except (ValueError, OverflowError, TypeError) as error:
         raise RecordError(
             f"metadata cannot be written: {error}", remedy="Keep integers within 64 bits and text valid Unicode."
         ) from error
+    return packed
 
 
 def _check_key(key: object) -> None:
@@ -786,13 +779,16 @@ def _declared_bytes(key: str, tensor: Tensor) -> int:
     return nbytes
 
 
-def _write_buffer(file: Any, buffer: _Buffer) -> int:
-    """Write a buffer and return the CRC-32 of its payload; chunks are checksummed and written while they are in the processor's cache."""
+def _write_buffer(file: BinaryIO, buffer: _Buffer) -> int:
+    """Write a buffer and return the CRC-32 of its payload.
+
+    Chunks are checksummed and written while they are in the processor's cache.
+    """
     size = _buffer_size(buffer.nbytes)
     file.write(_BIN32 + _UINT32.pack(size))
     crc = written = 0
     for block in buffer.blocks():
-        raw = memoryview(np.ascontiguousarray(block).reshape(-1).view(np.uint8))
+        raw = np.ascontiguousarray(block).reshape(-1).view(np.uint8).data
         written += raw.nbytes
         if written > buffer.nbytes:
             break
@@ -801,8 +797,9 @@ def _write_buffer(file: Any, buffer: _Buffer) -> int:
             crc = zlib.crc32(chunk, crc)
             file.write(chunk)
     if written != buffer.nbytes:
+        delivered = "more" if written > buffer.nbytes else f"{written:,}"
         raise RecordError(
-            f"expected {buffer.nbytes:,} bytes of dtype and shape, the tensor delivered {'more' if written > buffer.nbytes else format(written, ',')}",
+            f"expected {buffer.nbytes:,} bytes of dtype and shape, the tensor delivered {delivered}",
             key=buffer.key,
             expected=buffer.nbytes,
             found=written,

@@ -61,7 +61,7 @@ class Checkpoint:
             raise CheckpointError("the checkpoint is closed", path=self._shown)
         return self._contents.tree
 
-    def state_dict(
+    def state_dict(  # noqa: PLR0917 (the options in the order of their work)
         self,
         top_level_key: str | Iterable[str] | None = None,
         key_remap: Iterable[Any] = (),
@@ -166,11 +166,11 @@ def _map(path: Path) -> mmap:
                     "expected a checkpoint, found an empty file", remedy="Save it again, or get it again."
                 )
             return mmap(file.fileno(), 0, access=ACCESS_READ)
+    except CheckpointError:
+        raise
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise CheckpointError(
-            f"cannot be opened: {reason}", remedy="Check the path; it is relative to the project root."
-        ) from error
+        raise CheckpointError(f"cannot be opened: {reason}", remedy="Check the path.") from error
 
 
 def _not_a_checkpoint(path: Path, data: mmap) -> CheckpointError:

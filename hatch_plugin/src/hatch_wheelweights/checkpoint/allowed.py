@@ -56,26 +56,27 @@ _PYTHON_3_MODULES: Final = {"__builtin__": "builtins", "copy_reg": "copyreg", "e
 
 # The standard library of any Python: of this one, and what Python 2 and older ones had besides.
 _REFUSED_TOP: Final = sys.stdlib_module_names | {
-    "asynchat", "asyncore", "cgi", "commands", "crypt", "dircache", "distutils", "dl", "imp", "nt", "numpy", "pip", "pipes", "pkg_resources",
-    "popen2", "posixfile", "setuptools", "smtpd", "telnetlib", "thread", "urllib2", "_winreg",
+    "asynchat", "asyncore", "cgi", "commands", "crypt", "dircache", "distutils", "dl", "imp", "nt", "numpy", "pip",
+    "pipes", "pkg_resources", "popen2", "posixfile", "setuptools", "smtpd", "telnetlib", "thread", "urllib2", "_winreg",
 }  # fmt: skip
 
 _INERT: Final = {
     ("argparse", "Namespace"), ("types", "SimpleNamespace"), ("functools", "partial"), ("decimal", "Decimal"),
-    ("fractions", "Fraction"), ("uuid", "UUID"), ("time", "struct_time"), ("itertools", "count"), ("enum", "Enum"), ("enum", "IntEnum"),
-    ("abc", "ABCMeta"), ("io", "BytesIO"), ("_io", "BytesIO"), ("random", "Random"), ("zoneinfo", "ZoneInfo"),
+    ("fractions", "Fraction"), ("uuid", "UUID"), ("time", "struct_time"), ("itertools", "count"), ("enum", "Enum"),
+    ("enum", "IntEnum"), ("abc", "ABCMeta"), ("io", "BytesIO"), ("_io", "BytesIO"), ("random", "Random"),
+    ("zoneinfo", "ZoneInfo"),
     *(("datetime", name) for name in ("date", "datetime", "time", "timedelta", "timezone")),
     *(("ipaddress", name) for name in ("IPv4Address", "IPv6Address", "IPv4Network", "IPv6Network")),
     *(("collections", name) for name in ("ChainMap", "UserDict", "UserList")),
     *(("builtins", name) for name in (
-        "bool", "bytes", "bytearray", "complex", "dict", "float", "frozenset", "int", "list", "long", "object", "range", "set", "slice",
-        "str", "tuple", "unicode", "xrange", "Ellipsis", "NoneType", "NotImplemented",
+        "bool", "bytes", "bytearray", "complex", "dict", "float", "frozenset", "int", "list", "long", "object", "range",
+        "set", "slice", "str", "tuple", "unicode", "xrange", "Ellipsis", "NoneType", "NotImplemented",
     )),
     *(("numpy", name) for name in (
-        "bool", "bool_", "bytes_", "character", "complex128", "complex64", "complexfloating", "float16", "float32", "float64", "floating",
-        "generic", "inexact", "int16", "int32", "int64", "int8", "integer", "longlong", "matrix", "memmap", "ndarray", "number", "object_",
-        "signedinteger", "str_", "uint16", "uint32", "uint64", "uint8", "ulonglong", "unsignedinteger", "void", "datetime64", "timedelta64",
-        "recarray", "record",
+        "bool", "bool_", "bytes_", "character", "complex128", "complex64", "complexfloating", "float16", "float32",
+        "float64", "floating", "generic", "inexact", "int16", "int32", "int64", "int8", "integer", "longlong", "matrix",
+        "memmap", "ndarray", "number", "object_", "signedinteger", "str_", "uint16", "uint32", "uint64", "uint8",
+        "ulonglong", "unsignedinteger", "void", "datetime64", "timedelta64", "recarray", "record",
     )),
 }  # fmt: skip
 # Modules of the standard library and of numpy whose classes hold nothing but values.
@@ -90,21 +91,23 @@ def _is_inert(module: str, name: str) -> bool:
 
 
 def _is_identifier(name: str, *, dotted: bool = False) -> bool:
-    """Tell whether this can name a class of somebody's module; a dotted class name would be a path to somewhere else."""
+    """Tell whether this can name a class of somebody's module; a dotted name of a class would lead elsewhere."""
     return all(part.isidentifier() for part in name.split(".")) if dotted else name.isidentifier()
 
 
 _VALUE_MODULES: Final = re.compile(
-    r"datetime|decimal|fractions|ipaddress|pathlib(\._local)?|uuid|builtins|numpy(\.(core|_core)\.(multiarray|numeric)|\.dtypes)?"
+    r"datetime|decimal|fractions|ipaddress|pathlib(\._local)?|uuid|builtins"
+    r"|numpy(\.(core|_core)\.(multiarray|numeric)|\.dtypes)?"
 )
 _TORCH_VALUES: Final = {("torch", "device"), ("torch.serialization", "_get_layout")}
 
 
 def is_value(node: Global | Opaque) -> bool:
-    """Tell whether an inert node stands for a plain value (a dtype, a device, a date, a path), not for an unknown object."""
+    """Tell whether an inert node is a plain value (a dtype, a device, a date, a path) and not an unknown object."""
     if _VALUE_MODULES.fullmatch(node.module) or (node.module, node.name) in _TORCH_VALUES:
         return True
-    return isinstance(node, Global) and node.module == "torch" and node.name[:1].islower()  # torch.float32, torch.strided
+    # torch.float32, torch.strided
+    return isinstance(node, Global) and node.module == "torch" and node.name[:1].islower()
 
 
 # Python's own containers
@@ -184,7 +187,10 @@ def _reconstructor(args: tuple[Any, ...]) -> Opaque:
 
 
 def _getattr(args: tuple[Any, ...]) -> Global:
-    """Return the nested class or enum member that protocols below 4 write as getattr(class, name); only of somebody's own classes."""
+    """Return the nested class or enum member that protocols below 4 write as getattr(class, name).
+
+    Only of somebody's own classes.
+    """
     owner, name = args
     if isinstance(owner, Global) and isinstance(name, str) and _is_identifier(name) and not name.startswith("_"):
         top = owner.module.partition(".")[0]
@@ -214,7 +220,7 @@ def _numpy_dtype_state(node: Opaque, state: Any) -> Any:
     code = node.args[0]
     if not isinstance(code, str) or not _NUMPY_TYPE.fullmatch(code) or not isinstance(state, tuple) or len(state) < 2:
         return node
-    order = state[1].decode("ascii") if isinstance(state[1], bytes) else state[1]
+    order: Any = state[1].decode("ascii") if isinstance(state[1], bytes) else state[1]
     try:
         dtype = np.dtype(code)
     except TypeError:

@@ -29,7 +29,7 @@ class Contents:
 
 @contextlib.contextmanager
 def naming(path: str) -> Iterator[None]:
-    """Give errors that are raised inside, and tensors that are described inside, the file's name as the caller wrote it."""
+    """Give errors raised inside, and tensors described inside, the file's name as the caller wrote it."""
     before = READING.set(path)
     try:
         yield

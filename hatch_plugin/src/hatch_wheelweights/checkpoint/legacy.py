@@ -85,7 +85,10 @@ class _Storages:
         self._typed: dict[tuple[str, int, int], TypedStorage] = {}
 
     def persistent_load(self, pid: Any) -> Any:
-        """Return the storage, or the part of one, that a persistent id names; for the source of a module's class, the class."""
+        """Return the storage, or the part of one, that a persistent id names.
+
+        An id of the source of a module's class gives the class.
+        """
         if isinstance(pid, tuple) and len(pid) == 4 and pid[0] == "module" and isinstance(pid[1], Global):
             return pid[1]
         if not isinstance(pid, tuple) or len(pid) not in (5, 6) or pid[0] != "storage":
@@ -108,7 +111,8 @@ class _Storages:
             _, offset, size = view
             if offset < 0 or size < 0 or offset + size > pending.numel:
                 raise CheckpointError(
-                    f"a view reaches past its storage {backticked(key)}: expected at most {pending.numel:,} elements, found {offset + size:,}"
+                    f"a view reaches past its storage {backticked(key)}: expected at most {pending.numel:,} elements, "
+                    f"found {offset + size:,}"
                 )
         place = (key, offset, size)
         if place not in self._typed:
@@ -137,7 +141,7 @@ class _Storages:
 
 
 def counted_big_endian(count: bytes, numel: int) -> bool | None:
-    """Tell the byte order of a storage by the count of its elements that stands before it; None where it is another count.
+    """Tell a storage's byte order by the count of elements that stands before it; None where it is another count.
 
     torch writes little-endian on every machine, whatever its system information says; a file in which both are
     big-endian was written by somebody else, and is read as well.

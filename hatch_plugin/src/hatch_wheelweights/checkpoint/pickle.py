@@ -48,7 +48,8 @@ class Buffer(Protocol):
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: slice, /) -> bytes: ...
-    def find(self, sub: bytes, start: int, end: int, /) -> int: ...
+    def find(self, sub: bytes, start: int, end: int, /) -> int:
+        """Return where `sub` begins between `start` and `end`, or -1."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,11 @@ __all__ = ["read"]
 MAX_CONFIG: Final = 64 << 20
 # torch/_export/serde/schema.py, ScalarType
 _DTYPES: Final = {
-    1: "uint8", 2: "int8", 3: "int16", 4: "int32", 5: "int64", 6: "float16", 7: "float32", 8: "float64", 9: "complex32", 10: "complex64",
-    11: "complex128", 12: "bool", 13: "bfloat16", 28: "uint16", 29: "float8_e4m3fn", 30: "float8_e5m2", 31: "float8_e4m3fnuz",
-    32: "float8_e5m2fnuz", 33: "float8_e8m0fnu", 34: "uint32", 35: "uint64",
+    1: "uint8", 2: "int8", 3: "int16", 4: "int32", 5: "int64",
+    6: "float16", 7: "float32", 8: "float64", 9: "complex32", 10: "complex64", 11: "complex128",
+    12: "bool", 13: "bfloat16", 28: "uint16",
+    29: "float8_e4m3fn", 30: "float8_e5m2", 31: "float8_e4m3fnuz", 32: "float8_e5m2fnuz", 33: "float8_e8m0fnu",
+    34: "uint32", 35: "uint64",
 }  # fmt: skip
 _STRIDED: Final = 7
 _FOLDER: Final = "data/weights/"
@@ -33,7 +35,7 @@ _SUFFIX: Final = "_weights_config.json"
 
 
 def read(archive: ZipArchive, *, big_endian: bool) -> Any:
-    """Return the weights of the exported program by name; of several programs in one archive, a dict of them by the programs' names."""
+    """Return the weights of the exported program by name; of several programs, such dicts by the programs' names."""
     configs = [name for name in archive.members if name.startswith(_FOLDER) and name.endswith(_SUFFIX)]
     if not configs:
         raise CheckpointError(

@@ -53,13 +53,16 @@ _QUANTISED_ITEMSIZE: Final = {"qint8": 1, "quint8": 1, "qint32": 4, "quint4x2": 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TypedStorage(LazyTensor):
-    """A storage as a pickle refers to it; where one stands by itself in a checkpoint, it is a one-dimensional tensor."""
+    """A storage as a pickle refers to it; one that stands by itself in a checkpoint is a one-dimensional tensor."""
 
     storage: Storage | None = None
 
 
 def storage_dtype(kind: Any) -> str:
-    """Return the dtype of a storage class that a persistent id names: `uint8` for an untyped one; raise CheckpointError for any other name."""
+    """Return the dtype of a storage class that a persistent id names: `uint8` for an untyped one.
+
+    Raises CheckpointError for any other name.
+    """
     if isinstance(kind, Global):
         if (kind.module, kind.name) == ("torch.storage", "UntypedStorage"):
             return "uint8"
@@ -205,7 +208,10 @@ def _wrapped(args: tuple[Any, ...]) -> LazyTensor:
 
 
 def _on_device(args: tuple[Any, ...]) -> LazyTensor:
-    """Return the tensor that torch moves to a device (XLA, ORT) after loading; the dtype it has there must be the one it is stored with."""
+    """Return the tensor that torch moves to a device (XLA, ORT) after loading.
+
+    The dtype it has there must be the one it is stored with.
+    """
     tensor, dtype = _wrapped(args), _dtype_name(args[1])
     if tensor.dtype == dtype:
         return tensor
@@ -218,7 +224,7 @@ def _on_device(args: tuple[Any, ...]) -> LazyTensor:
 
 
 def _from_type(args: tuple[Any, ...]) -> Any:
-    """Return what `function(*arguments)` gives, as torch does for subclasses of Tensor and for tensors with attributes."""
+    """Return what `function(*arguments)` gives, as torch does for subclasses and for tensors with attributes."""
     function, _, arguments = args[:3]
     if not isinstance(function, Global) or function.call is None or not isinstance(arguments, tuple):
         raise CheckpointError("a tensor subclass is rebuilt by an unknown function")
@@ -245,9 +251,7 @@ def _size(args: tuple[Any, ...]) -> tuple[int, ...]:
     return _ints(args[0]) if args else ()
 
 
-_SPARSE = _always_unsupported(
-    "sparse", "is sparse, which a record cannot hold", "Save tensor.to_dense() in torch."
-)
+_SPARSE = _always_unsupported("sparse", "is sparse, which a record cannot hold", "Save tensor.to_dense() in torch.")
 _NESTED = _always_unsupported(
     "nested", "is a nested tensor, which a record cannot hold", "Save its parts in torch: list(tensor.unbind())."
 )

@@ -30,10 +30,11 @@ MAX_HEADER: Final = 100_000_000  # as in the library
 _HEADER_LENGTH: Final = 8
 
 _DTYPES: Final = {
-    "BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16", "U32": "uint32", "I32": "int32", "U64": "uint64",
-    "I64": "int64", "F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64", "C64": "complex64",
-    "F8_E4M3": "float8_e4m3fn", "F8_E4M3FNUZ": "float8_e4m3fnuz", "F8_E5M2": "float8_e5m2", "F8_E5M2FNUZ": "float8_e5m2fnuz",
-    "F8_E8M0": "float8_e8m0fnu",
+    "BOOL": "bool", "U8": "uint8", "U16": "uint16", "U32": "uint32", "U64": "uint64",
+    "I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64",
+    "F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64", "C64": "complex64",
+    "F8_E4M3": "float8_e4m3fn", "F8_E4M3FNUZ": "float8_e4m3fnuz",
+    "F8_E5M2": "float8_e5m2", "F8_E5M2FNUZ": "float8_e5m2fnuz", "F8_E8M0": "float8_e8m0fnu",
 }  # fmt: skip
 _BITS: Final = {name: DTYPES[dtype].itemsize * 8 for name, dtype in _DTYPES.items()} | {
     "F4": 4,
@@ -74,7 +75,8 @@ def _header(data: mmap) -> tuple[dict[str, Any], int]:
     size = int.from_bytes(data[:_HEADER_LENGTH], "little")
     if size > MAX_HEADER or _HEADER_LENGTH + size > len(data):
         raise CheckpointError(
-            f"truncated: expected a header of {size:,} bytes, found {len(data) - _HEADER_LENGTH:,} in the file (at most {MAX_HEADER:,} are read)",
+            f"truncated: expected a header of {size:,} bytes, found {len(data) - _HEADER_LENGTH:,} in the file "
+            f"(at most {MAX_HEADER:,} are read)",
             remedy="Get the file again.",
         )
     try:

@@ -26,7 +26,7 @@ MAX_SHARDS: Final = 10_000
 
 
 def read(path: Path, data: mmap, read_shard: Callable[[Path], Contents]) -> Contents:
-    """Return the tensors of all shards in the order of the index; the shards lie in the folder of the index, at or below it."""
+    """Return the tensors of all shards in the order of the index; the shards lie in its folder, at or below it."""
     weight_map = _weight_map(data)
     names = dict.fromkeys(weight_map.values())
     if len(names) > MAX_SHARDS:

@@ -2,8 +2,8 @@
 
 Knows the members (torch/serialization.py, `_legacy_load`): `sys_info`, `pickle`, `tensors` (count, then for each a
 pickle, the number of dimensions, size, stride, offset) and `storages` (count, then for each a pickle, a count and the
-raw elements; then the list of views). Numbers are little-endian, whatever machine wrote them and whatever `sys_info` says.
-Only plain files with these names are read, in place; nothing is extracted.
+raw elements; then the list of views). Numbers are little-endian, whatever machine wrote them and whatever `sys_info`
+says. Only plain files with these names are read, in place; nothing is extracted.
 """
 
 from __future__ import annotations
@@ -186,7 +186,8 @@ def _members(data: mmap) -> dict[str, tuple[int, int]]:
         name = header[:100].partition(b"\0")[0].decode("latin-1")
         if kind not in (b"0", b"\0") or name not in _NAMES or any(header[345:500]) or name in places:
             raise CheckpointError(
-                f"expected the members {', '.join(_NAMES)} in the tar archive, found {quoted(name)} (type {quoted(kind)})",
+                f"expected the members {', '.join(_NAMES)} in the tar archive, "
+                f"found {quoted(name)} (type {quoted(kind)})",
                 remedy="If the checkpoint is inside the archive, unpack it and name the file itself.",
             )
         places[name] = (begin, begin + size)

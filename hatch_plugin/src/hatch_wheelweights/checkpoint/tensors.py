@@ -23,22 +23,20 @@ if TYPE_CHECKING:
 
 __all__ = ["BLOCK_BYTES", "READING", "LazyTensor", "Storage", "broken_tensor", "is_contiguous", "strided_tensor"]
 
-READING: Final[ContextVar[str | None]] = ContextVar(
-    "READING", default=None
-)  # the file whose tensors are being described, for errors
+# The file whose tensors are being described, for errors
+READING: Final[ContextVar[str | None]] = ContextVar("READING", default=None)
 
 BLOCK_BYTES: Final = 16 << 20
 MAX_RANK: Final = 64
-MAX_EXPANSION: Final = (
-    256 << 20
-)  # bytes that a tensor may take beyond those of its storage (`expand` makes such tensors)
+MAX_EXPANSION: Final = 256 << 20  # bytes a tensor may take beyond those of its storage, as after `expand`
 
 
 @dataclass(frozen=True, eq=False)
 class Storage:
-    """A flat run of bytes that tensors share: `read()` gives it whole, a view of the mapped file where it lies there as it is.
+    """A flat run of bytes that tensors share.
 
-    `fault` is set where it cannot be read; so the tensors on it cannot either.
+    `read()` gives it whole, as a view of the mapped file where it lies there as it is. `fault` is set where it cannot
+    be read; so the tensors on it cannot either.
     """
 
     nbytes: int
@@ -64,7 +62,7 @@ class LazyTensor:
     tie: Hashable
     key: str | None = None
     fault: CheckpointError | None = None
-    path: str | None = field(default_factory=lambda: READING.get(), compare=False)
+    path: str | None = field(default_factory=READING.get, compare=False)
 
     @property
     def nbytes(self) -> int:
@@ -73,7 +71,10 @@ class LazyTensor:
         return math.prod(self.shape) * dtype.itemsize if dtype else 0
 
     def blocks(self) -> Iterator[NDArray[Any]]:
-        """Yield the elements in C order as flat little-endian arrays; raise CheckpointError, with the key, where they cannot be read."""
+        """Yield the elements in C order as flat little-endian arrays.
+
+        Raises CheckpointError, with the key, where they cannot be read.
+        """
         try:
             if self.fault is not None:
                 raise self.fault
@@ -117,10 +118,10 @@ def strided_tensor(
     conjugated: bool = False,
     negated: bool = False,
 ) -> LazyTensor:
-    """Return the tensor at `offset` of a storage, all counted in elements; one that breaks a bound comes back with its `fault` set.
+    """Return the tensor at `offset` of a storage, all counted in elements.
 
-    `conjugated` and `negated` are torch's lazy bits: the stored values are the conjugates, or the negatives, of the
-    tensor's.
+    One that breaks a bound comes back with its `fault` set. `conjugated` and `negated` are torch's lazy bits: the
+    stored values are the conjugates, or the negatives, of the tensor's.
     """
     try:
         _check_bounds(storage, DTYPES[dtype].itemsize, offset, shape, stride)
@@ -152,9 +153,8 @@ def _check_bounds(
     if math.prod(size or 1 for size in shape) >= 1 << 63:
         raise CheckpointError(f"expected sizes whose product has at most 63 bits, found {shape}")
     available = storage.nbytes // itemsize
-    needed = (
-        offset + sum((size - 1) * step for size, step in zip(shape, stride, strict=True)) + 1 if 0 not in shape else 0
-    )
+    last = offset + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
+    needed = 0 if 0 in shape else last + 1
     if needed > available:
         raise CheckpointError(
             f"reaches past its storage: expected at least {needed:,} elements, found {available:,}",
@@ -215,7 +215,7 @@ def c_order_blocks(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
 
 
 def _carrier(dtype: str, *, big_endian: bool) -> np.dtype[Any]:
-    """Return the numpy dtype in which the elements can be gathered and swapped; bools as bytes, bfloat16 as integers."""
+    """Return numpy's dtype in which elements can be gathered and swapped: bools as bytes, bfloat16 as integers."""
     entry = DTYPES[dtype]
     name = "u1" if dtype == "bool" else entry.numpy or f"<u{entry.itemsize}"
     carrier = np.dtype(name)

@@ -7,12 +7,14 @@ code is looked at as text; none of it is run.
 
 from __future__ import annotations
 
+import io
 import re
 from typing import TYPE_CHECKING, Any, Final
 
 from hatch_wheelweights.checkpoint.pickle import Opaque
 from hatch_wheelweights.checkpoint.tensors import LazyTensor
 from hatch_wheelweights.errors import CheckpointError
+from wheelweights.errors import backticked
 
 if TYPE_CHECKING:
     from hatch_wheelweights.checkpoint.zip import ZipArchive
@@ -20,14 +22,14 @@ if TYPE_CHECKING:
 __all__ = ["read"]
 
 MAX_MODULES: Final = 200_000
-MAX_CODE: Final = 64 << 20
-_CLASS: Final = re.compile(r"^class (\w+)\(([\w.]+)\):\n((?:[ ].*\n|\n)*)", re.MULTILINE)
-_NAMES: Final = re.compile(r"^  __(parameters|buffers)__ = \[(.*)\]$", re.MULTILINE)
+MAX_CODE: Final = 16 << 20
+_CLASS: Final = re.compile(r"class (\w+)\((\w+)\):")
+_TENSORS: Final = ("  __parameters__ = [", "  __buffers__ = [")
 _NAME: Final = re.compile(r'"([^"]*)"')
 
 
 def read(archive: ZipArchive, root: Any) -> Any:
-    """Return the state_dict of the module that the archive holds, under the names of `torch.jit.load(...).state_dict()`.
+    """Return the state_dict of the archive's module, under the names of `torch.jit.load(...).state_dict()`.
 
     An archive whose root is no module (torch.jit saves nothing else; `torch.package` may) comes back as it is.
     """
@@ -72,7 +74,7 @@ class _Code:
         names = self._names(node)
         if names is None:
             raise CheckpointError(
-                f"the code of the TorchScript class {node} is missing",
+                f"the code of the TorchScript class {backticked(node)} is missing",
                 remedy="Save the state_dict instead: torch.save(model.state_dict(), path)",
             )
         return names
@@ -88,9 +90,12 @@ class _Code:
             return {}
         source = self._archive.read(file, limit=self._left)
         self._left -= len(source)
-        text = source.decode("utf-8", "replace")
-        return {
-            name: frozenset(_NAME.findall(" ".join(listed for _, listed in _NAMES.findall(body))))
-            for name, base, body in _CLASS.findall(text)
-            if base == "Module"
-        }
+        classes: dict[str, frozenset[str]] = {}
+        name = ""
+        for line in io.StringIO(source.decode("utf-8", "replace")):
+            if found := _CLASS.match(line):
+                name = found[1] if found[2] == "Module" else ""
+                classes.update({name: frozenset()} if name else {})
+            elif name and line.startswith(_TENSORS):
+                classes[name] |= set(_NAME.findall(line))
+        return classes

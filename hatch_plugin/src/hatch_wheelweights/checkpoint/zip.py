@@ -14,6 +14,7 @@ import tempfile
 import threading
 import weakref
 import zlib
+from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -40,17 +41,16 @@ _DEFLATE_RATIO: Final = 1032  # what deflate can reach at most
 _CHUNK: Final = 1 << 20
 
 _STORED, _DEFLATED = 0, 8
-_DESCRIPTOR_FLAG: Final = 0x8
-_KNOWN_FLAGS: Final = (
-    _DESCRIPTOR_FLAG | 0x800 | 0x6
-)  # a data descriptor follows; the name is UTF-8; how hard deflate tried
+_DESCRIPTOR_FLAG: Final = 0x8  # a data descriptor follows
+_KNOWN_FLAGS: Final = _DESCRIPTOR_FLAG | 0x800 | 0x6  # and: the name is UTF-8; how hard deflate tried
 _MAX16, _MAX32 = 0xFFFF, 0xFFFFFFFF
 
-_END = struct.Struct("<4s4H2LH")
-_END64_LOCATOR = struct.Struct("<4sLQL")
-_END64 = struct.Struct("<4sQ2H2L4Q")
-_CENTRAL = struct.Struct("<4s6H3L5H2L")
-_LOCAL = struct.Struct("<4s5H3L2H")
+# The x stand for what is not looked at: versions, times, attributes
+_END = struct.Struct("<4x4H2LH")
+_END64_LOCATOR = struct.Struct("<8xQL")
+_END64 = struct.Struct("<4sQ4x2L4Q")
+_CENTRAL = struct.Struct("<4s4x2H4x3L4H6xL")
+_LOCAL = struct.Struct("<4s2x2H4x3L2H")
 
 _AGAIN: Final = "Get the file again, or save it again with torch: it is damaged, or it was made to be read in two ways."
 
@@ -68,7 +68,8 @@ class Member(NamedTuple):
     start: int = 0  # of the data; known once the local header has been read
 
 
-class _Directory(NamedTuple):
+@dataclass(frozen=True)
+class _Directory:
     start: int
     size: int
     count: int
@@ -175,7 +176,7 @@ class ZipArchive:
 
 
 class _Spill:
-    """A temporary file for inflated members: mapped, so they cost disk and not memory; gone when nobody uses it any more."""
+    """A temporary file for inflated members: mapped, so they cost disk and not memory; gone when nobody uses it."""
 
     def __init__(self, members: list[Member]) -> None:
         offset = 0
@@ -200,7 +201,7 @@ class _Spill:
 
 
 def _find_directory(data: mmap) -> _Directory:
-    """Return the place of the central directory, which must lie directly before the end records, which must end the file."""
+    """Return the place of the central directory: directly before the end records, and those at the end of the file."""
     if data[:4] != b"PK\x03\x04":
         raise CheckpointError("a zip file does not begin with its first member", remedy=_AGAIN)
     end = data.rfind(b"PK\x05\x06", max(0, len(data) - _END.size - _MAX16))
@@ -208,7 +209,7 @@ def _find_directory(data: mmap) -> _Directory:
         raise CheckpointError(
             "truncated: a zip file without its central directory", remedy="Get the file again: it was cut short."
         )
-    _, disk, first_disk, here, count, size, start, comment = _END.unpack_from(data, end)
+    disk, first_disk, here, count, size, start, comment = _END.unpack_from(data, end)
     if end + _END.size + comment != len(data):
         raise CheckpointError("a zip file is followed by other bytes", remedy=_AGAIN)
     if (disk, first_disk) not in ((0, 0), (_MAX16, _MAX16)):
@@ -228,10 +229,10 @@ def _find_directory(data: mmap) -> _Directory:
 
 def _find_zip64(data: mmap, end: int) -> tuple[int, tuple[int, int, int]]:
     locator = end - _END64_LOCATOR.size
-    _, _, end64, disks = _END64_LOCATOR.unpack_from(data, locator)
+    end64, disks = _END64_LOCATOR.unpack_from(data, locator)
     if disks > 1 or end64 + _END64.size > locator:
         raise CheckpointError("the zip64 end of a zip file is not where it should be", remedy=_AGAIN)
-    signature, record_size, _, _, disk, first_disk, here, count, size, start = _END64.unpack_from(data, end64)
+    signature, record_size, disk, first_disk, here, count, size, start = _END64.unpack_from(data, end64)
     if signature != b"PK\x06\x06" or end64 + 12 + record_size != locator or disk or first_disk or here != count:
         raise CheckpointError("the zip64 end of a zip file is not where it should be", remedy=_AGAIN)
     return end64, (count, size, start)
@@ -242,25 +243,9 @@ def _central_entries(data: mmap, directory: _Directory) -> Iterator[Member]:
     for _ in range(directory.count):
         if position + _CENTRAL.size > end:
             raise CheckpointError("the central directory of a zip file is cut short", remedy=_AGAIN)
-        (
-            signature,
-            _,
-            _,
-            flags,
-            method,
-            _,
-            _,
-            crc,
-            compressed,
-            size,
-            name_size,
-            extra_size,
-            comment_size,
-            disk,
-            _,
-            _,
-            header,
-        ) = _CENTRAL.unpack_from(data, position)
+        signature, flags, method, crc, compressed, size, name_size, extra_size, comment_size, disk, header = (
+            _CENTRAL.unpack_from(data, position)
+        )
         name_start = position + _CENTRAL.size
         extra_start = name_start + name_size
         position = extra_start + extra_size + comment_size
@@ -281,7 +266,7 @@ def _decoded(name: bytes) -> str:
 
 
 def _zip64_values(extra: bytes, values: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the values with those that are all ones replaced by the 64-bit ones of the extra field 0x0001, in their order."""
+    """Return the values; in place of those that are all ones, the 64-bit values of the extra field 0x0001, in order."""
     if _MAX32 not in values:
         return values
     position = 0
@@ -295,18 +280,18 @@ def _zip64_values(extra: bytes, values: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _with_local_header(data: mmap, member: Member, limit: int) -> Member:
-    """Check the member against its local header, which another reader may believe instead, and return it with the start of its data."""
+    """Return the member with the start of its data, checked against its local header.
+
+    Another reader may believe the local header instead of the directory.
+    """
     shown = backticked(member.name)
     if member.header + _LOCAL.size > limit:
         raise CheckpointError(f"member {shown} of a zip file lies outside it", remedy=_AGAIN)
-    signature, _, flags, method, _, _, crc, compressed, size, name_size, extra_size = _LOCAL.unpack_from(
-        data, member.header
-    )
+    signature, flags, method, crc, compressed, size, name_size, extra_size = _LOCAL.unpack_from(data, member.header)
     name_start = member.header + _LOCAL.size
-    name, extra = (
-        data[name_start : name_start + name_size],
-        data[name_start + name_size : name_start + name_size + extra_size],
-    )
+    extra_start = name_start + name_size
+    start = extra_start + extra_size
+    name, extra = data[name_start:extra_start], data[extra_start:start]
     if signature != b"PK\x03\x04" or _decoded(name) != member.name or method != member.method or flags != member.flags:
         raise CheckpointError(f"the two headers of member {shown} disagree", remedy=_AGAIN)
     size, compressed = _zip64_values(extra, (size, compressed))
@@ -322,7 +307,7 @@ def _with_local_header(data: mmap, member: Member, limit: int) -> Member:
         raise CheckpointError(
             f"member {shown}: {member.compressed:,} bytes cannot inflate to {member.size:,}", remedy=_AGAIN
         )
-    return member._replace(start=name_start + name_size + extra_size)
+    return member._replace(start=start)
 
 
 def _check_layout(data: mmap, members: list[Member], limit: int) -> None:
@@ -344,7 +329,7 @@ def _check_layout(data: mmap, members: list[Member], limit: int) -> None:
 
 
 def _descriptor_size(data: mmap, member: Member, position: int) -> int:
-    """Return the size of the data descriptor at this position, which repeats what the directory says, in one of four forms."""
+    """Return the size of the data descriptor at this position: what the directory says again, in one of four forms."""
     for signature in (b"PK\x07\x08", b""):
         for form in ("<L2Q", "<3L"):
             expected = signature + _packed(form, member.crc, member.compressed, member.size)
@@ -376,7 +361,8 @@ def _below_root(members: list[Member]) -> tuple[str, dict[str, Member]]:
     if outside is not None:
         raise CheckpointError(
             f"expected one top folder in the zip file, found {quoted(root)} and {quoted(outside.name)}",
-            remedy="If this is a checkpoint, save it again with torch; if it is a wheel or a data set, name the checkpoint in it.",
+            remedy="If this is a checkpoint, save it again with torch; "
+            "if it is a wheel or a data set, name the checkpoint in it.",
         )
     below = {member.name[len(root) + 1 :]: member for member in files}
     if len({name.casefold() for name in below}) != len(files):
@@ -385,7 +371,7 @@ def _below_root(members: list[Member]) -> tuple[str, dict[str, Member]]:
 
 
 def _has_no_checksums(members: dict[str, Member]) -> bool:
-    """Tell whether the file was written without checksums (`set_crc32_options(False)`, `skip_data`): then its data have CRC 0."""
+    """Tell whether torch wrote no checksums (`set_crc32_options(False)`, `skip_data`): then all data have CRC 0."""
     data = [member for name, member in members.items() if name.startswith("data/") and member.size]
     return bool(data) and all(member.crc == 0 for member in data)
 

@@ -1,0 +1,96 @@
+"""Records assembled byte by byte, from the specification alone: every argument bends one field of a well-formed record.
+
+Knows the layout as `wheelweights.record` documents it; uses nothing of that module, so that it can disagree with it.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import TYPE_CHECKING
+
+import msgpack
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+VALUES = (1.0, 2.0, 3.0, 4.0)
+FLOATS = struct.pack("<4f", *VALUES)
+
+MAGIC = bytes.fromhex(
+    "87 a6 666f726d6174 ac 776865656c77656967687473 a7 76657273696f6e 01 ab 6865616465725f73697a65 ce"
+)
+ALIGNMENT = 64
+MARK = 5  # bytes of a bin32's and of an array32's header
+
+
+class Packed(bytes):
+    """MessagePack that is ready: it stays as it is."""
+
+    __slots__ = ()
+
+
+class Pairs(list[tuple[object, object]]):
+    """The pairs of a map; unlike a dict's, they can have a key twice, and keys of any type."""
+
+
+def packed(value: object) -> Packed:
+    """Pack a value as MessagePack."""
+    match value:
+        case Packed():
+            return value
+        case dict():
+            return packed(Pairs(value.items()))
+        case Pairs():
+            pairs = b"".join(packed(key) + packed(item) for key, item in value)
+            return Packed(msgpack.Packer().pack_map_header(len(value)) + pairs)
+        case list() | tuple():
+            return Packed(msgpack.Packer().pack_array_header(len(value)) + b"".join(map(packed, value)))
+    return Packed(msgpack.packb(value))
+
+
+def entry(offset: object = MARK, **changed: object) -> dict[str, object]:
+    """Describe the tensor `FLOATS` at an offset; `changed` are other values for its fields."""
+    return {"dtype": "float32", "shape": [4], "offset": offset, "crc32": zlib.crc32(FLOATS)} | changed
+
+
+def buffer(payload: bytes = FLOATS, *, length: int | None = None, mark: bytes = b"\xc6", zeros: bytes = b"") -> bytes:
+    """Write a buffer: a payload, and zeros up to a length that is 59 modulo 64."""
+    size = -(-(len(payload) + MARK) // ALIGNMENT) * ALIGNMENT - MARK
+    return mark + struct.pack(">I", size if length is None else length) + (payload + zeros).ljust(size, b"\0")
+
+
+def record(
+    tensors: object = None,
+    buffers: Sequence[bytes] = (buffer(),),
+    *,
+    metadata: object = Packed(b"\x80"),
+    magic: bytes = MAGIC,
+    order: Sequence[str] = ("metadata", "tensors", "padding"),
+    size: int | None = None,
+    shift: int = 0,
+    padding: object = None,
+    array: bytes = b"\xdd",
+    count: int | None = None,
+    tail: bytes = b"",
+) -> bytes:
+    """Assemble a record of one tensor `w`, or of these tensors and buffers.
+
+    `size` is a lie about the header's size, `shift` moves everything that is aligned, `padding` replaces the zeros.
+    """
+    entries: Mapping[str, object] = {"metadata": metadata, "tensors": {"w": entry()} if tensors is None else tensors}
+    before = b"".join(packed(name) + packed(entries[name]) for name in order if name in entries)
+    end = packed("buffers") + array + struct.pack(">I", len(buffers) if count is None else count)
+    name = packed("padding") if "padding" in order else b""
+    unpadded = len(magic) + 4 + len(before) + len(name) + 2 + len(end)
+    zeros = -(unpadded + MARK - shift) % ALIGNMENT
+    filling = bytes((0xC4, zeros)) + bytes(zeros) if padding is None else packed(padding)
+    behind = before + name + filling + end
+    true_size = len(magic) + 4 + len(behind)
+    header = magic + struct.pack(">I", true_size if size is None else size) + behind
+    return header + b"".join(buffers) + tail
+
+
+def zeros_in_header(data: bytes) -> int:
+    """Tell how many zeros a record has as its padding."""
+    return data[data.index(b"\xa7padding\xc4") + len(b"\xa7padding\xc4")]
