@@ -2,8 +2,9 @@
 
 Run: python benchmarks/building.py [MEGABYTES]
 
-Makes a .safetensors file of normally distributed float32 weights and builds wheels of it in this process: with the hook (deflated, stored), and
-with hatchling alone, which finds the finished record as a file of the package. Prints medians, ratios and sizes.
+Makes a .safetensors file of normally distributed float32 weights and builds wheels of it in this process: with the
+hook (deflated, stored), and with hatchling alone, which finds the finished record as a file of the package. Prints
+medians, ratios and sizes.
 """
 
 from __future__ import annotations

@@ -285,6 +285,32 @@ def zip_checkpoint(
     return zip_archive([*bent, *extra], **archive)
 
 
+EXPORTED_WEIGHT = {"path_name": "weight_0", "is_param": True, "use_pickle": False}
+EXPORTED_TENSOR = {
+    "dtype": 7,
+    "sizes": [{"as_int": 4}],
+    "strides": [{"as_int": 1}],
+    "storage_offset": {"as_int": 0},
+    "layout": 7,
+    "requires_grad": False,
+    "device": {"type": "cpu"},
+}
+
+
+def exported(config: bytes | None = None, extra: tuple[Member, ...] = (), **change: Any) -> bytes:
+    """Write a `.pt2` archive of one weight, some of its description replaced."""
+    meta = {key: change.pop(key, value) for key, value in EXPORTED_TENSOR.items()}
+    weight = EXPORTED_WEIGHT | {"tensor_meta": meta} | change
+    described = json.dumps({"config": {"w": weight}}).encode() if config is None else config
+    contents = {
+        "archive_format": b"pt2",
+        "byteorder": b"little",
+        "data/weights/weight_0": FLOATS,
+        "data/weights/model_weights_config.json": described,
+    }
+    return zip_archive([*(Member(f"m/{path}", data) for path, data in contents.items()), *extra])
+
+
 # ------------------------------------------------------------------------------------- legacy and tar
 
 LEGACY_MAGIC = pickled(0x1950A86A20F9469CFC6C)

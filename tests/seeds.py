@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import struct
 from dataclasses import replace
+from typing import Any
 
 from helpers import (
     FLOATS,
@@ -12,6 +13,7 @@ from helpers import (
     Member,
     build,
     call,
+    exported,
     get,
     legacy_checkpoint,
     legacy_storage,
@@ -163,10 +165,33 @@ def _legacy() -> bytes:
     return legacy_checkpoint(state_dict(**views), both, numels={"1": 2})
 
 
+CODE = b"""class Net(Module):
+  __parameters__ = ["w", "a.b", ]
+  __buffers__ = []
+  a : __torch__.Inner
+class Inner(Module):
+  __parameters__ = ["b", ]
+  __buffers__ = []
+class Two(Module):
+  __parameters__ = []
+  __buffers__ = []
+"""
+
+
+def scripted(kind: str, attributes: object) -> Code:
+    """Pickle an object of a TorchScript class."""
+    return build(Code(name("__torch__", kind) + b")\x81"), attributes)
+
+
+def torchscript(pickle: bytes, code: bytes = CODE, **of_code: Any) -> bytes:
+    """Write a TorchScript archive."""
+    sources = Member("archive/code/__torch__.py", code, **of_code)
+    return zip_archive([*torch_members(pickle, STORAGES), sources, Member("archive/constants.pkl", pickled(()))])
+
+
 def _torchscript() -> bytes:
-    members = torch_members(module().replace(b"mynet", b"__torch__"), STORAGES)
-    sources = Member("archive/code/__torch__.py", b"class Net(Module):\n  pass\n" * 9, method=8)
-    return zip_archive([*members, sources, Member("archive/constants.pkl", pickled(()))])
+    inner = scripted("Inner", {"b": _parameter(tensor(size=(2,))), "training": True})
+    return torchscript(pickled(scripted("Net", {"w": tensor(), "a": inner, "two": scripted("Two", {})})))
 
 
 def _short(tar: bytes) -> bytes:
@@ -181,6 +206,7 @@ SEEDS: dict[str, list[bytes]] = {
         zip_archive([replace(member, method=8, flags=0) for member in torch_members()], alignment=1),
         zip_checkpoint(comment=b"note", byteorder="big"),
         _torchscript(),
+        exported(),
     ],
     "legacy": [_legacy(), python2_checkpoint()],
     "tar": [

@@ -60,7 +60,8 @@ def _central(member: Member, at: int) -> bytes:
     narrow = [min(value, 0xFFFFFFFF) for value in (packed, size, at)]
     name = member.name.encode()
     return struct.pack(
-        "<4s6H3I5H2I", b"PK\1\2", 0, 0, member.flags, 0, 0, 0, crc, *narrow[:2], len(name), len(extra), 0, 0, 0, 0, narrow[2]
+        "<4s6H3I5H2I", b"PK\1\2", 0, 0, member.flags, 0, 0, 0, crc, *narrow[:2],
+        len(name), len(extra), 0, 0, 0, 0, narrow[2],
     ) + name + extra  # fmt: skip
 
 

@@ -7,16 +7,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the writers of the tests
 
-from helpers import Member, legacy_checkpoint, pickled, tar_checkpoint, torch_members, zip_archive
-from seeds import SEEDS, STORAGES, wrapped
-
-
-def torchscript(data: bytes) -> bytes:
-    """Put a pickle into a TorchScript archive."""
-    sources = b'class Net(Module):\n  __parameters__ = ["weight", ]\n  __buffers__ = []\n  fc : Net\n'
-    extra = [Member("archive/code/__torch__.py", sources), Member("archive/constants.pkl", pickled(()))]
-    return zip_archive([*torch_members(data, STORAGES), *extra])
-
+from helpers import legacy_checkpoint, tar_checkpoint
+from seeds import SEEDS, torchscript, wrapped
 
 CONTAINERS = [bytes, wrapped, legacy_checkpoint, tar_checkpoint, torchscript]
 

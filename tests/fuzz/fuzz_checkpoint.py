@@ -2,7 +2,7 @@
 
     python -m pip install atheris
     python tests/fuzz/make_corpus.py
-    python tests/fuzz/fuzz_checkpoint.py [seconds]      # what it finds becomes a test in test_found_by_fuzzing.py
+    python tests/fuzz/fuzz_checkpoint.py [seconds]      # what it finds goes into the corpus, and becomes a test
 
 The first byte chooses: the rest is a whole file, or a pickle that is put into a well-formed container (in a whole file
 a mutated pickle would die of its CRC).
@@ -20,6 +20,7 @@ import atheris
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the writers of the tests
 
 with atheris.instrument_imports(include=["hatch_wheelweights", "wheelweights"]):
+    import hatch_wheelweights._transforms  # noqa: F401  (imported late otherwise, and not instrumented)
     from hatch_wheelweights import open_checkpoint
     from wheelweights.errors import WheelweightsError
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,66 +12,44 @@ from helpers import (
     Code,
     Member,
     build,
+    exported,
     get,
     name,
     pickled,
     put,
     state_dict,
     tensor,
-    torch_members,
     zip_archive,
     zip_checkpoint,
 )
+from seeds import CODE, scripted, torchscript
 
 if TYPE_CHECKING:
     from opening import Refused
 
-CODE = b"""class Net(Module):
-  __parameters__ = ["w", "a.b", ]
-  __buffers__ = []
-  a : __torch__.Inner
-class Inner(Module):
-  __parameters__ = ["b", ]
-  __buffers__ = []
-class Two(Module):
-  __parameters__ = []
-  __buffers__ = []
-"""
-
-
-def scripted(kind: str, attributes: object) -> Code:
-    """Pickle an object of a TorchScript class."""
-    return build(Code(name("__torch__", kind) + b")\x81"), attributes)
-
-
-def torchscript(root: Code, code: bytes = CODE, **of_code: Any) -> bytes:
-    """Write a TorchScript archive."""
-    sources = Member("archive/code/__torch__.py", code, **of_code)
-    return zip_archive([*torch_members(pickled(root)), sources, Member("archive/constants.pkl", pickled(()))])
-
 
 def test_opens_a_well_formed_torchscript_archive(opened: Any) -> None:
     inner = scripted("Inner", {"b": tensor(size=(2,)), "training": True})
-    arrays = opened(torchscript(scripted("Net", {"w": tensor(), "a": inner, "training": False})))
+    arrays = opened(torchscript(pickled(scripted("Net", {"w": tensor(), "a": inner, "training": False}))))
     assert {key: array.tolist() for key, array in arrays.items()} == {"w": list(VALUES), "a.b": [1.0, 2.0]}
 
 
 def test_refuses_a_torchscript_name_that_is_also_a_path(refused: Refused) -> None:
     inner = scripted("Inner", {"b": tensor(offset=1, size=(1,))})
-    refused(torchscript(scripted("Net", {"a.b": tensor(size=(1,)), "a": inner})), "a.b")
-    refused(torchscript(scripted("Net", {"a": inner, "a.b": tensor(size=(1,))})), "a.b")
+    refused(torchscript(pickled(scripted("Net", {"a.b": tensor(size=(1,)), "a": inner}))), "a.b")
+    refused(torchscript(pickled(scripted("Net", {"a": inner, "a.b": tensor(size=(1,))}))), "a.b")
 
 
 def test_refuses_a_torchscript_module_in_itself(refused: Refused) -> None:
     module = put(Code(name("__torch__", "Net") + b")\x81"), 5)
-    refused(torchscript(Code(module + b"}(" + b"X\x01\0\0\0a" + get(5) + b"ub")))
+    refused(torchscript(pickled(Code(module + b"}(" + b"X\x01\0\0\0a" + get(5) + b"ub"))))
 
 
 def test_refuses_torchscript_modules_that_are_shared_without_end(refused: Refused) -> None:
     modules = put(scripted("Inner", {"b": tensor()}), 0)
     for number in range(1, 40):
         modules = Code(modules + b"0" + put(scripted("Two", {"l": get(number - 1), "r": get(number - 1)}), number))
-    refused(torchscript(modules))
+    refused(torchscript(pickled(modules)))
 
 
 @pytest.mark.parametrize(
@@ -88,39 +65,14 @@ def test_refuses_torchscript_modules_that_are_shared_without_end(refused: Refuse
     ],
 )
 def test_survives_torchscript_code_that_is_odd(result: Any, code: bytes) -> None:
-    result(torchscript(scripted("Net", {"w": tensor()}), code))
+    result(torchscript(pickled(scripted("Net", {"w": tensor()})), code))
 
 
 def test_refuses_torchscript_code_that_is_a_bomb(result: Any) -> None:
-    result(torchscript(scripted("Net", {"w": tensor()}), CODE + bytes(20_000_000), method=8), budget=4 << 20)
+    result(torchscript(pickled(scripted("Net", {"w": tensor()})), CODE + bytes(20_000_000), method=8), budget=4 << 20)
 
 
 # ------------------------------------------------------------------------------------------------------- torch.export
-
-WEIGHT = {"path_name": "weight_0", "is_param": True, "use_pickle": False}
-META = {
-    "dtype": 7,
-    "sizes": [{"as_int": 4}],
-    "strides": [{"as_int": 1}],
-    "storage_offset": {"as_int": 0},
-    "layout": 7,
-    "requires_grad": False,
-    "device": {"type": "cpu"},
-}
-
-
-def exported(config: bytes | None = None, extra: tuple[Member, ...] = (), **change: Any) -> bytes:
-    """Write a `.pt2` archive of one weight, some of its description replaced."""
-    meta = META | {key: value for key, value in change.items() if key in META}
-    weight = WEIGHT | {"tensor_meta": meta} | {key: value for key, value in change.items() if key not in META}
-    described = json.dumps({"config": {"w": weight}}).encode() if config is None else config
-    contents = {
-        "archive_format": b"pt2",
-        "byteorder": b"little",
-        "data/weights/weight_0": FLOATS,
-        "data/weights/model_weights_config.json": described,
-    }
-    return zip_archive([*(Member(f"m/{path}", data) for path, data in contents.items()), *extra])
 
 
 def test_opens_a_well_formed_exported_program(opened: Any) -> None:

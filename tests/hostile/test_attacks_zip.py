@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import warnings
+import zipfile
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,7 @@ from helpers import (
     torch_members,
     zip_archive,
     zip_checkpoint,
+    zip_end,
 )
 
 if TYPE_CHECKING:
@@ -80,6 +83,49 @@ def test_opens_well_formed_archives(opened: Any, file: bytes) -> None:
     arrays = opened(file)
     assert list(arrays) == ["w"]
     np.testing.assert_array_equal(arrays["w"], np.array(VALUES, np.float32))
+
+
+class Pipe(io.RawIOBase):
+    """A file that cannot seek: what is written to it needs data descriptors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.data = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.data += data
+        return len(data)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED], ids=["stored", "deflated"])
+@pytest.mark.parametrize("zip64", [False, True], ids=["small", "zip64"])
+@pytest.mark.parametrize("seekable", [True, False], ids=["seekable", "pipe"])
+def test_opens_what_pythons_zipfile_writes(opened: Any, method: int, zip64: bool, seekable: bool) -> None:
+    out: Any = io.BytesIO() if seekable else Pipe()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        archive.writestr("archive/", b"")
+        for each in torch_members():
+            info = zipfile.ZipInfo(each.name, (2024, 1, 2, 3, 4, 6))
+            info.compress_type, info.comment, info.external_attr = method, b"note", 0o644 << 16
+            info.extra = b"UT\5\0\3\0\0\0\0"
+            with archive.open(info, "w", force_zip64=zip64) as file:
+                file.write(each.data)
+        archive.comment = b"note"
+    np.testing.assert_array_equal(opened(out.getvalue() if seekable else bytes(out.data))["w"], VALUES)
+
+
+@pytest.mark.parametrize("signature", [b"PK\7\x08", b""], ids=["signature", "no signature"])
+@pytest.mark.parametrize("sizes", ["<3I", "<I2Q"], ids=["small", "zip64"])
+def test_opens_every_form_of_data_descriptor(opened: Any, signature: bytes, sizes: str) -> None:
+    out, directory, members = bytearray(), bytearray(), torch_members()
+    for each in members:
+        directory += each.central_header(len(out))
+        out += each.local_header(len(out)) + each.body + signature + struct.pack(sizes, *each.claims)
+    file = bytes(out + directory) + zip_end(len(out), len(directory), len(members))
+    np.testing.assert_array_equal(opened(file)["w"], VALUES)
 
 
 @pytest.mark.parametrize("name", ["model.txt", "model.safetensors", "model", "model.pth.tar", "model.mpk"])

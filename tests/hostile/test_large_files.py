@@ -73,3 +73,24 @@ def test_opening_a_large_file_takes_no_memory(tmp_path: Path, write: Callable[[P
         tracemalloc.stop()
         path.unlink()
     assert peak < 1 << 20
+
+
+def test_reading_a_large_transposed_tensor_takes_a_block_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    side = 1 << 14
+    info = {"protocol_version": 1001, "little_endian": True}
+    weight = state_dict(w=tensor(legacy_storage(numel=side * side), size=(side, side), stride=(1, side)))
+    head = LEGACY_MAGIC + pickled(1001) + pickled(info) + weight + pickled(["0"]) + struct.pack("<q", side * side)
+    with path.open("wb") as file:
+        file.write(head)
+        file.truncate(len(head) + 4 * side * side)
+    tracemalloc.start()
+    try:
+        with open_checkpoint(path) as checkpoint:
+            blocks = checkpoint.state_dict()["w"].blocks()
+            assert not any(next(blocks).any() for _ in range(3))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        path.unlink()
+    assert peak < 64 << 20

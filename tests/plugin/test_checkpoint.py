@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# ------------------------------------------------------------------------------------------------------ Burn's own files
+# ----------------------------------------------------------------------------------------------------- Burn's own files
 
 CASES = [
     "bfloat16", "bool", "buffers", "empty", "float16", "float32", "float64", "int16", "int32", "int64", "int8",
@@ -85,7 +85,7 @@ def test_burns_broken_file_is_refused(corpus: Path) -> None:
     )
 
 
-# ------------------------------------------------------------------------------------------------------------ containers
+# ----------------------------------------------------------------------------------------------------------- containers
 
 ALL = {
     "pytorch-zip": zip_checkpoint(),
@@ -176,7 +176,7 @@ def test_warns_of_a_file_without_checksums(tmp_path: Path) -> None:
     assert checkpoint.state_dict()["w"].numpy().tolist() == list(VALUES)
 
 
-# -------------------------------------------------------------------------------------------------------------- laziness
+# ------------------------------------------------------------------------------------------------------------- laziness
 
 
 @pytest.mark.parametrize("method", [0, 8])
@@ -241,7 +241,7 @@ def test_opens_twenty_thousand_tensors_over_one_storage(tmp_path: Path) -> None:
     assert len(open_checkpoint(tmp_path / "model.pt").state_dict()) == count
 
 
-# ------------------------------------------------------------------------------------------------- what is no checkpoint
+# ------------------------------------------------------------------------------------------------ what is no checkpoint
 
 GIVE = "\n  Give a .pt, .pth, .bin, .ckpt or .safetensors file, or an index.json of shards."
 LFS = b"version https://git-lfs.github.com/spec/v1\n"
@@ -269,9 +269,7 @@ LFS = b"version https://git-lfs.github.com/spec/v1\n"
         pytest.param(
             b"\n\n <html lang='en'>", "expected a checkpoint, found an HTML page (a failed download)" + GIVE, id="html"
         ),
-        pytest.param(
-            b"", "expected a checkpoint, found an empty file\n  Save it again, or get it again.", id="empty"
-        ),
+        pytest.param(b"", "expected a checkpoint, found an empty file\n  Save it again, or get it again.", id="empty"),
         pytest.param(
             pickled({"w": 1}),
             "expected a checkpoint, found a bare pickle (not written by torch.save)\n"
@@ -314,7 +312,8 @@ LFS = b"version https://git-lfs.github.com/spec/v1\n"
         ),
         pytest.param(
             b'{"a": 1}',
-            "expected a checkpoint or an index of shards, found JSON without `weight_map`\n  Give the checkpoint itself.",
+            "expected a checkpoint or an index of shards, found JSON without `weight_map`\n"
+            "  Give the checkpoint itself.",
             id="JSON",
         ),
     ],
@@ -333,10 +332,7 @@ def test_says_that_it_is_missing_or_a_folder(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CheckpointError) as caught:
         open_checkpoint("weights/gone.pt")
-    assert str(caught.value) == (
-        "weights/gone.pt: cannot be opened: No such file or directory\n"
-        "  Check the path."
-    )
+    assert str(caught.value) == ("weights/gone.pt: cannot be opened: No such file or directory\n  Check the path.")
     (tmp_path / "weights").mkdir()
     with pytest.raises(CheckpointError) as caught:
         open_checkpoint("weights")

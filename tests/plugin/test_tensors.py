@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from hatch_wheelweights.checkpoint import tensors
@@ -27,8 +27,8 @@ LOW_LIMIT = 64  # bytes of a block, so that small tensors come in many
 
 
 def storage(dtype: str = "float32", numel: int = NUMEL, *, big_endian: bool = False) -> Storage:
-    raw = np.random.default_rng(numel).integers(0, 2 if dtype == "bool" else 256, numel * DTYPES[dtype].itemsize)
-    raw = raw.astype(np.uint8)
+    limit, nbytes = 2 if dtype == "bool" else 256, numel * DTYPES[dtype].itemsize
+    raw = np.random.default_rng(numel).integers(0, limit, nbytes, np.uint8)
     raw.flags.writeable = False
     return Storage(raw.nbytes, lambda: raw, big_endian)
 
@@ -42,7 +42,7 @@ def as_numpy(
     return np.ascontiguousarray(np.lib.stride_tricks.as_strided(flat, shape, [step * size for step in stride]))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     dtype=st.sampled_from(list(DTYPES)),
     offset=st.integers(0, NUMEL),
@@ -71,7 +71,7 @@ def test_a_strided_tensor_is_numpys_as_strided(
         assert all(block.nbytes <= max(limit, array.itemsize) for block in blocks)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     offset=st.integers(-2, NUMEL + 3),
     shape=st.lists(st.integers(-1, 9), max_size=4).map(tuple),
@@ -105,10 +105,15 @@ def test_a_tensor_is_read_only_where_every_index_is_in_bounds(
         (0, (-2,), (1,), "negative offset, size or stride: 0, (-2,), (1,)"),
         (0, (2,), (-1,), "negative offset, size or stride: 0, (2,), (-1,)"),
         (0, (1,) * 65, (1,) * 65, "expected at most 64 dimensions, found 65"),
-        (0, (1 << 40, 1 << 40, 0), (0, 0, 0), f"expected sizes whose product has at most 63 bits, found {(1 << 40, 1 << 40, 0)}"),
-        (0, (1 << 28,), (0,), "expands 240 stored bytes to 1073741824"),
+        (
+            0,
+            (1 << 40, 1 << 40, 0),
+            (0, 0, 0),
+            f"expected sizes whose product has at most 63 bits, found {(1 << 40, 1 << 40, 0)}",
+        ),
+        (0, (1 << 28,), (0,), "expands 240 stored bytes to 1,073,741,824"),
     ],
-)  # fmt: skip
+)
 def test_says_which_bound_is_broken(offset: int, shape: Any, stride: Any, fault: str) -> None:
     found = strided_tensor(storage(), "float32", offset, shape, stride).named("fc.weight")
     with pytest.raises(CheckpointError) as caught:
@@ -211,6 +216,7 @@ def test_a_storage_that_cannot_be_read_breaks_its_tensors() -> None:
     assert str(caught.value) == "tensor `w`: its storage `data/7` is missing"
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(shape=SHAPES, data=st.data())
 def test_contiguous_is_what_numpy_calls_so(shape: tuple[int, ...], data: st.DataObject) -> None:
     stride = tuple(data.draw(st.integers(0, 30)) for _ in shape)

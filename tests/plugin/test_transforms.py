@@ -315,15 +315,16 @@ def test_finds_burns_top_level_key(corpus):
             assert float(array.astype(np.float64).sum()) == pytest.approx(expected["sum"], abs=1e-6)
         with pytest.raises(CheckpointError) as caught:
             checkpoint.state_dict("my_state")
-        report = Report()
-        assert all(key.startswith("my_state_dict.") for key in checkpoint.state_dict(report=report))
+        with pytest.raises(CheckpointError) as without:
+            checkpoint.state_dict()
     assert str(caught.value) == (
         f"{path}: expected top-level key `my_state`, found `my_state_dict` (2 tensors)\n"
         "  Did you mean `my_state_dict`? Set top-level-key."
     )
-    assert report.warnings == [
-        'every key begins with `my_state_dict.`: set top-level-key = "my_state_dict" to leave that out'
-    ]
+    assert str(without.value) == (
+        f"{path}: expected a state_dict, found `my_state_dict` (2 tensors)\n"
+        '  Add the line: top-level-key = "my_state_dict"'
+    )
 
 
 def test_suggests_the_key_in_burns_case_with_a_configuration(corpus):

@@ -77,9 +77,9 @@ def test_every_error_has_one_base_and_a_builtin_one(kind: type[WheelweightsError
 
 @pytest.mark.parametrize("kind", ALL)
 def test_every_error_can_be_pickled_copied_and_hashed(kind: Any) -> None:
-    error = kind(["a: one", "b: two"], path="m.pt") if kind is ConfigError else kind(
-        "fact", path="m.pt", key="w", expected=1, found="two", details=["detail"], remedy="Do it."
-    )  # fmt: skip
+    error: Any
+    parts = {"key": "w", "expected": 1, "found": "two", "details": ["detail"], "remedy": "Do it."}
+    error = kind(["a: one", "b: two"], path="m.pt") if kind is ConfigError else kind("fact", path="m.pt", **parts)
     error.report = {"missing": ["w"]}
     for again in (*(pickle.loads(pickle.dumps(error, protocol)) for protocol in range(6)), copy.copy(error)):
         assert type(again) is kind
@@ -94,7 +94,7 @@ def test_parts_are_attributes() -> None:
     assert (error.details, error.remedy, error.args) == (("a", "b"), "Do it.", ("fact",))
 
 
-# ------------------------------------------------------------------------------------------------------- free text
+# ------------------------------------------------------------------------------------------------------------ free text
 
 
 @pytest.mark.parametrize(

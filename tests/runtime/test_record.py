@@ -201,11 +201,12 @@ def test_keeps_the_shape_of_empty_tensors(tmp_path: Path, shape: tuple[int, ...]
     opened.verify()
 
 
-@pytest.mark.parametrize("scalar", [np.float32(2.5), np.array(2.5, np.float32), np.float32([2.5])[0]])
+@pytest.mark.parametrize("scalar", [np.float32(2.5), np.array(2.5, np.float32), np.ones(3, np.float32)[1] * 2.5])
 def test_writes_scalars(tmp_path: Path, scalar: Any) -> None:
     written(tmp_path, {"scale": scalar})
     found = open_record(tmp_path / "model.mpk")["scale"]
-    assert (found.shape, found.dtype, float(found)) == ((), np.float32, 2.5)
+    assert found.dtype == np.float32
+    assert (found.shape, float(found)) == ((), 2.5)
 
 
 BASE = np.arange(24, dtype=np.float32).reshape(4, 6)
@@ -282,7 +283,7 @@ def test_a_record_is_rewritten_byte_for_byte(tmp_path: Path) -> None:
 
 
 def test_metadata_holds_what_json_has(tmp_path: Path) -> None:
-    metadata = {
+    metadata: dict[str, Any] = {
         "user": {"": "", "ünï": "\N{PILE OF POO}", "line\n": "\0"},
         "config": [None, True, False, 0, -(2**63), 2**64 - 1, 0.1, float("inf"), {"a": [[], {}]}],
     }
@@ -368,7 +369,7 @@ def test_refuses_metadata_that_grew_meanwhile(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-# -------------------------------------------------------------------------------------------- what a writer refuses
+# ------------------------------------------------------------------------------------------------ what a writer refuses
 
 
 @pytest.mark.parametrize(
@@ -534,7 +535,8 @@ def test_arrays_are_read_only_aligned_views(model: Path, mmap: bool) -> None:
         assert np.shares_memory(array, raw)
         assert np.shares_memory(array, opened[key])
         assert raw.tobytes() == array.tobytes()
-        assert (raw.dtype, raw.shape, raw.flags.writeable) == (np.uint8, (opened.info(key).nbytes,), False)
+        assert raw.dtype == np.uint8
+        assert (raw.shape, raw.flags.writeable) == ((opened.info(key).nbytes,), False)
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0
         if mmap:
@@ -547,7 +549,7 @@ def test_is_a_mapping(model: Path) -> None:
     assert (len(opened), list(opened)) == (len(DTYPES), list(DTYPES))
     assert "float32" in opened
     assert "nothing" not in opened
-    assert 7 not in opened
+    assert 7 not in opened  # type: ignore[comparison-overlap]
     assert opened.get("nothing") is None
     assert [key for key, _ in opened.items()] == list(opened.keys())
     for read in (opened.__getitem__, opened.info, opened.raw):
@@ -678,7 +680,7 @@ def test_opening_touches_only_the_header(tmp_path: Path) -> None:
     assert peak < 1 << 20
 
 
-# ------------------------------------------------------------------------------------------------- bfloat16 and float8
+# -------------------------------------------------------------------------------------------------- bfloat16 and float8
 
 
 @pytest.mark.parametrize("name", WITHOUT_NUMPY)
@@ -715,7 +717,7 @@ def test_without_ml_dtypes_says_what_to_install(tmp_path: Path, monkeypatch: pyt
     opened.verify()
 
 
-# ------------------------------------------------------------------------------------------------------- configuration
+# -------------------------------------------------------------------------------------------------------- configuration
 
 
 @dataclass
@@ -814,7 +816,9 @@ plain = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     kinds=st.lists(st.tuples(st.sampled_from(list(DTYPES)), shapes, st.integers(0, 2)), max_size=6),
     keys=st.lists(names, min_size=12, max_size=12, unique=True),

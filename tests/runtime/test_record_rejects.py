@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+PULL = "\n  Run: git lfs pull --include model.mpk"
 DAMAGED = "\n  Reinstall the package that ships it; if it is yours, rebuild the wheel."
 CONVERT = "\n  Convert a checkpoint into a record with hatch-wheelweights: wheelweights convert SOURCE OUTPUT"
 
@@ -163,7 +164,7 @@ def test_rejects_buffers_in_an_array_of_another_width(refused: Callable[[bytes],
     assert message == "model.mpk: malformed record: its header does not end where it says" + DAMAGED
 
 
-# --------------------------------------------------------------------------------------------------------- its entries
+# ---------------------------------------------------------------------------------------------------------- its entries
 
 
 def test_rejects_a_record_without_padding(refused: Callable[[bytes], str]) -> None:
@@ -341,7 +342,7 @@ def test_takes_no_memory_for_a_claim(refused: Callable[[bytes], str], claim: byt
     assert peak < 2 << 20
 
 
-# --------------------------------------------------------------------------------------------------------- its tensors
+# ---------------------------------------------------------------------------------------------------------- its tensors
 
 FIELDS = "expected dtype, shape, offset, crc32 and perhaps source, found something else"
 NUMBERS = "expected whole numbers as offset and crc32 and text as source, found something else"
@@ -437,20 +438,14 @@ def test_opens_an_empty_tensor_of_the_largest_size_that_numpy_has() -> None:
     assert opened(record({"w": tensor}, [buffer(b"")]))["w"].shape == (0, (1 << 61) - 1)
 
 
-# --------------------------------------------------------------------------------------------------------- its buffers
-
-START = 192  # of the first payload in a record of `w` alone
-
-
-def test_the_payload_of_the_record_by_hand_starts_where_these_tests_say() -> None:
-    assert record().index(FLOATS) == START == opened(record()).info("w").offset
+# ---------------------------------------------------------------------------------------------------------- its buffers
 
 
 @pytest.mark.parametrize("offset", [0, 4, 6, 21, 64, 68, 70, 133, 1 << 40])
 def test_rejects_an_offset_that_is_not_the_start_of_a_buffer(refused: Callable[[bytes], str], offset: int) -> None:
     """Also a payload inside of another's buffer (21), and one past the end of the file."""
     data = record({"w": entry(offset)})
-    start = opened(record({"w": entry()})).info("w").offset if offset < 0x80 else data.index(FLOATS)
+    start = data.index(FLOATS)
     assert refused(data) == malformed(
         f"expected its values at byte {start:,}, found offset {start - 5 + offset:,}", "w"
     )
@@ -563,7 +558,7 @@ def test_rejects_a_record_cut_at_every_byte(refused: Callable[[bytes], str]) -> 
     for length in range(len(data)):
         message = refused(data[:length])
         if length == 0:
-            assert message == f"model.mpk: expected a record, found an empty file{CONVERT}"
+            assert message == f"model.mpk: expected a record, found an empty file{DAMAGED}"
         elif length < MAGIC.index(b"\xa7version"):
             assert (
                 message
@@ -584,37 +579,41 @@ def test_finds_a_bool_that_is_neither_0_nor_1_when_it_is_read() -> None:
         assert str(caught.value) == message
 
 
-# ------------------------------------------------------------------------------------------- what the file is instead
+# --------------------------------------------------------------------------------------------- what the file is instead
 
 
 @pytest.mark.parametrize(
-    ("data", "found"),
+    ("data", "said"),
     [
-        pytest.param(b"", "an empty file", id="empty"),
+        pytest.param(b"", "an empty file" + DAMAGED, id="empty"),
         pytest.param(
-            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "a Git LFS pointer", id="LFS pointer"
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+            "a Git LFS pointer" + PULL,
+            id="LFS pointer",
         ),
-        pytest.param(b"PK\3\4" + bytes(60), "a zip archive (a PyTorch checkpoint or a wheel)", id="zip"),
+        pytest.param(b"PK\3\4" + bytes(60), "a zip archive (a PyTorch checkpoint or a wheel)" + CONVERT, id="zip"),
         pytest.param(
             bytes.fromhex("80028a0a6cfc9c46f9206aa850192e") + bytes(60),
-            "a PyTorch checkpoint (torch < 1.6)",
+            "a PyTorch checkpoint (torch < 1.6)" + CONVERT,
             id="legacy",
         ),
-        pytest.param(b"\x80\4\x95" + bytes(60), "a pickle", id="pickle"),
-        pytest.param(struct.pack("<Q", 60) + b'{"w":' + bytes(60), "a safetensors file", id="safetensors"),
-        pytest.param(b"<!DOCTYPE html>\n<html>", "an HTML page (a failed download)", id="HTML"),
-        pytest.param(b"\n  <HTML lang=en>", "an HTML page (a failed download)", id="HTML after a line"),
-        pytest.param(b"\x93NUMPY\1\0", "a NumPy array file", id="npy"),
-        pytest.param(b"\x89HDF\r\n\x1a\n", "an HDF5 file", id="HDF5"),
-        pytest.param(b"GGUF\3", "a GGUF file", id="GGUF"),
-        pytest.param(b"\x1b[2Jhello", r"a file that begins with b'\x1b[2Jhello'", id="something else"),
+        pytest.param(b"\x80\4\x95" + bytes(60), "a pickle" + CONVERT, id="pickle"),
+        pytest.param(struct.pack("<Q", 60) + b'{"w":' + bytes(60), "a safetensors file" + CONVERT, id="safetensors"),
+        pytest.param(b"<!DOCTYPE html>\n<html>", "an HTML page (a failed download)" + CONVERT, id="HTML"),
+        pytest.param(b"\n  <HTML lang=en>", "an HTML page (a failed download)" + CONVERT, id="HTML after a line"),
+        pytest.param(b"\x93NUMPY\1\0", "a NumPy array file" + CONVERT, id="npy"),
+        pytest.param(b"\x89HDF\r\n\x1a\n", "an HDF5 file" + CONVERT, id="HDF5"),
+        pytest.param(b"GGUF\3", "a GGUF file" + CONVERT, id="GGUF"),
+        pytest.param(b"\x1b[2Jhello", r"a file that begins with b'\x1b[2Jhello'" + CONVERT, id="something else"),
         pytest.param(
-            b"\x87\xa6format\xacwheel", r"a file that begins with b'\x87\xa6format\xacwheel'", id="cut in the magic"
+            b"\x87\xa6format\xacwheel",
+            r"a file that begins with b'\x87\xa6format\xacwheel'" + CONVERT,
+            id="cut in the magic",
         ),
     ],
 )
-def test_says_what_the_file_is_instead(refused: Callable[[bytes], str], data: bytes, found: str) -> None:
-    assert refused(data) == f"model.mpk: expected a record, found {found}{CONVERT}"
+def test_says_what_the_file_is_instead(refused: Callable[[bytes], str], data: bytes, said: str) -> None:
+    assert refused(data) == f"model.mpk: expected a record, found {said}"
 
 
 def test_says_that_the_file_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

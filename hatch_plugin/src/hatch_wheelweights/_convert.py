@@ -25,7 +25,9 @@ from wheelweights import RecordError, open_record, write_record
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Conversion", "convert", "convert_record", "is_current"]
+    from hatch_wheelweights.checkpoint import LazyTensor
+
+__all__ = ["Conversion", "convert", "convert_record", "is_current", "tensors_of"]
 
 GENERATOR: Final = f"hatch-wheelweights {__version__}"
 _NO_DIGEST: Final = "0" * 64
@@ -77,16 +79,7 @@ def convert_record(
     ):
         _refuse_overwriting(checkpoint, Path(output))
         digest = hashing.submit(_digest, checkpoint.files)
-        tensors = checkpoint.state_dict(
-            top_level_key=options.top_level_key or None,
-            key_remap=options.key_remap,
-            reindex=options.reindex,
-            precision=options.precision,
-            include=options.include,
-            exclude=options.exclude,
-            whole_model=options.whole_model,
-            report=report,
-        )
+        tensors = tensors_of(checkpoint, options, report)
         metadata = _metadata(checkpoint, options)
         size = write_record(
             output,
@@ -105,6 +98,20 @@ def convert_record(
             (*checkpoint.warnings, *report.warnings),
             debug_table(report),
         )
+
+
+def tensors_of(checkpoint: Checkpoint, options: RecordOptions, report: Report | None = None) -> dict[str, LazyTensor]:
+    """Return the tensors that a conversion with these options writes."""
+    return checkpoint.state_dict(
+        top_level_key=options.top_level_key or None,
+        key_remap=options.key_remap,
+        reindex=options.reindex,
+        precision=options.precision,
+        include=options.include,
+        exclude=options.exclude,
+        whole_model=options.whole_model,
+        report=report,
+    )
 
 
 def is_current(output: Path, files: Sequence[Path], options: RecordOptions) -> bool:

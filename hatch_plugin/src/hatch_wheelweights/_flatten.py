@@ -36,12 +36,12 @@ _SAVE_AGAIN: Final = 'Save it again where torch is installed: torch.save(model.s
 
 
 def select(
-    tree: Any, top_level_key: str | Iterable[str] | None, *, whole_model: bool, warn: Callable[[str], object]
+    tree: Any, top_level_key: str | Iterable[str] | None, *, whole_model: bool
 ) -> Survey:
     """Return the survey of the part of a tree that is the state_dict: the root, or what a (nested) key leads to.
 
-    Without a key the root has to hold a tensor directly, or nothing but tensors at any depth. Raises CheckpointError
-    with a list of what there is instead, and with the line to add where exactly one child is a state_dict.
+    Without a key the root has to hold a tensor directly, or nothing but tensors below several names. Raises
+    CheckpointError with a list of what there is instead, and the line to add where exactly one child is a state_dict.
     """
     keys = [top_level_key] if isinstance(top_level_key, str) else [str(key) for key in top_level_key or ()]
     node = tree
@@ -53,7 +53,7 @@ def select(
     surveyed = Survey(node, whole_model)
     _require_tensors(surveyed, keys)
     if not keys:
-        _require_state_dict(surveyed, warn)
+        _require_state_dict(surveyed)
     return surveyed
 
 
@@ -191,21 +191,18 @@ def _require_tensors(part: Survey, keys: Sequence[str]) -> None:
         )
 
 
-def _require_state_dict(part: Survey, warn: Callable[[str], object]) -> None:
-    """Raise CheckpointError unless the root holds a tensor directly, or nothing but tensors at any depth."""
+def _require_state_dict(part: Survey) -> None:
+    """Raise CheckpointError unless the root holds a tensor directly, or nothing but tensors below several names."""
     children = _by_part(part.root, part.whole_model)
     if _has_direct_tensor(children) or is_module(part.root):
         return
-    if not _all_tensors(part.root, part):
-        candidates = _candidates(children, part)
+    wrapper = isinstance(part.root, dict) and len(part.root) == 1  # around a state_dict, or something else
+    if wrapper or not _all_tensors(part.root, part):
         raise CheckpointError(
             f"expected a state_dict, found {_listing(children, part)}",
             found=tuple(children),
-            remedy=_line_to_add((), candidates, part),
+            remedy=_line_to_add((), _candidates(children, part), part),
         )
-    if len(children) == 1:
-        (key,) = children
-        warn(f"every key begins with {backticked(f'{key}.')}: set top-level-key = {_toml([key])} to leave that out")
 
 
 def _candidates(children: dict[str, Any], part: Survey) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from hatch_wheelweights._config import config_value
+from hatch_wheelweights._convert import tensors_of
 from hatch_wheelweights._files import Wheel, kind_of, open_file, size_of
 from hatch_wheelweights._flatten import flatten, select
 from hatch_wheelweights._options import RecordOptions
@@ -122,20 +123,6 @@ def only_for_checkpoints(options: RecordOptions, *files: Checkpoint | Record | W
         )
 
 
-def tensors_of(checkpoint: Checkpoint, options: RecordOptions, report: Report | None = None) -> dict[str, LazyTensor]:
-    """Return the tensors that a conversion with these options would write."""
-    return checkpoint.state_dict(
-        top_level_key=options.top_level_key or None,
-        key_remap=options.key_remap,
-        reindex=options.reindex,
-        precision=options.precision,
-        include=options.include,
-        exclude=options.exclude,
-        whole_model=options.whole_model,
-        report=report,
-    )
-
-
 def _of_checkpoint(checkpoint: Checkpoint, path: str, options: RecordOptions) -> Inspection:
     report = Report()
     problem, tensors, top_level = None, {}, {}
@@ -162,7 +149,7 @@ def _of_checkpoint(checkpoint: Checkpoint, path: str, options: RecordOptions) ->
 
 def _holds_state_dict(tree: Any, options: RecordOptions) -> bool:
     try:
-        flatten(select(tree, None, whole_model=options.whole_model, warn=lambda _: None), lambda *_: None)
+        flatten(select(tree, None, whole_model=options.whole_model), lambda *_: None)
     except CheckpointError:
         return False
     return True

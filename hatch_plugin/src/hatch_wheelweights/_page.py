@@ -13,7 +13,8 @@ import math
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from hatch_wheelweights._show import as_flags, dtype_text, facts, note, printable, size_text, with_flags
+from hatch_wheelweights._show import as_flags, dtype_text, facts, note, size_text, with_flags
+from wheelweights.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

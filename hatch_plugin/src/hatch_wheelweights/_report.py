@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from wheelweights.errors import printable
+
 __all__ = ["Report", "Row", "debug_table"]
 
 MAX_OTHERS: Final = 10_000
@@ -66,9 +68,9 @@ def debug_table(report: Report) -> str:
 
 def _row_lines(row: Row) -> list[str]:
     if row.key == row.name:
-        lines = [f"Key: {_printable(row.key)}"]
+        lines = [f"Key: {printable(row.key)}"]
     else:
-        lines = [f"Original Key: {_printable(row.key)}", f"Remapped Key: {_printable(row.name)}"]
+        lines = [f"Original Key: {printable(row.key)}", f"Remapped Key: {printable(row.name)}"]
     lines += [f"Shape: {list(row.shape)}", f"Dtype: {_burn_name(row.dtype)}"]
     if not row.kept:
         lines.append("Filtered: left out")
@@ -86,8 +88,3 @@ def _burn_name(dtype: str) -> str:
 
 
 _SHORT: Final = {"bfloat": "BF", "float8_": "F8_", "float": "F", "uint": "U", "int": "I", "complex": "C"}
-
-
-def _printable(text: str) -> str:
-    """Return a key of a file whole, with control characters escaped: a terminal would obey them."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -13,6 +13,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from wheelweights.errors import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -27,7 +29,6 @@ __all__ = [
     "human_size",
     "note",
     "print_inspection",
-    "printable",
     "shown_value",
     "size_text",
     "with_flags",
@@ -44,11 +45,6 @@ class Table:
     headings: tuple[str, ...]
     rows: list[tuple[str, ...]]
     right: frozenset[int] = frozenset()
-
-
-def printable(text: str) -> str:
-    """Return text of a file whole, with everything escaped that is not to be seen."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def human_size(size: int) -> str:

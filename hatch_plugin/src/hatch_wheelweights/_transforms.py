@@ -56,7 +56,7 @@ def state_dict(
         raise ConfigError(faults)
 
     report = Report() if report is None else report
-    part = select(tree, top_level_key, whole_model=whole_model, warn=report.warnings.append)
+    part = select(tree, top_level_key, whole_model=whole_model)
     tensors = flatten(part, report.add_other)
     names = remap_keys(tensors, rules, warn=report.warnings.append)
     if reindex:

@@ -219,7 +219,7 @@ def diff(ctx: click.Context, /, a: str, b: str, **flags: Any) -> None:
     Exit status: 0 the tensors are equal, 1 they differ (or a file has a problem), 2 wrong usage.
     """
     from hatch_wheelweights._diff import diff_files, diff_lines
-    from hatch_wheelweights._show import printable
+    from wheelweights.errors import printable
 
     difference = diff_files(a, b, _record_options(flags))
     click.echo("\n".join(map(printable, diff_lines(difference, a, b))))
@@ -271,7 +271,8 @@ def _warn(warnings: Iterable[str]) -> None:
 
 
 def _sound(record: Record) -> str:
-    from hatch_wheelweights._show import counted, printable
+    from hatch_wheelweights._show import counted
+    from wheelweights.errors import printable
 
     nbytes = sum(record.info(key).nbytes for key in record)
     checked = "sound" if record.format != "burn" else "well-formed (Burn's records have no checksums)"

@@ -6,16 +6,17 @@ dataclasses, such as those of `wheelweights.nn`.
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from wheelweights._version import __version__
-from wheelweights.binding import BindReport, Shape, bind, bind_report
 from wheelweights.errors import BindError, DtypeError, RecordError, WheelweightsError
-from wheelweights.package import load
 from wheelweights.record import Record, TensorInfo, open_record, write_record
 
 if TYPE_CHECKING:
     from wheelweights import nn as nn
+    from wheelweights.binding import BindReport, Shape, bind, bind_report
+    from wheelweights.package import load
 
 __all__ = [
     "BindError",
@@ -35,11 +36,22 @@ __all__ = [
     "write_record",
 ]
 
+_HOMES = {
+    "binding": ("BindReport", "Shape", "bind", "bind_report"),
+    "package": ("load",),
+}
+
 
 def __getattr__(name: str) -> Any:
-    """Import `nn` when it is first used: not everybody computes with numpy."""
+    """Import a public name when it is first used: who only opens a record needs neither models nor layers."""
     if name == "nn":
-        import wheelweights.nn  # noqa: PLC0415
-
-        return wheelweights.nn
+        return importlib.import_module("wheelweights.nn")
+    for module, names in _HOMES.items():
+        if name in names:
+            found = globals()[name] = getattr(importlib.import_module(f"wheelweights.{module}"), name)
+            return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

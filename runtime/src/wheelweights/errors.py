@@ -7,7 +7,6 @@ then detail lines, then one remedy line that begins with a verb. Free text that 
 
 from __future__ import annotations
 
-import difflib
 import os
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ __all__ = [
     "backticked",
     "did_you_mean",
     "listed",
+    "printable",
     "quoted",
     "what_it_is",
 ]
@@ -58,7 +58,7 @@ class WheelweightsError(Exception):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        subject = [] if self.path is None else [_escaped(self.path)]
+        subject = [] if self.path is None else [printable(self.path)]
         if self.key is not None:
             subject.append(f"tensor {backticked(self.key)}")
         first = ": ".join([*subject, str(self.args[0])])
@@ -82,6 +82,11 @@ class BindError(WheelweightsError, ValueError):
     report: object = None
 
 
+def printable(text: str) -> str:
+    """Return text of a file whole, with control characters escaped: a terminal would obey them."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 def quoted(text: object) -> str:
     """Return free text of a file as a `repr`, cut at 80 characters."""
     shown = ascii(text) if isinstance(text, bytes) else repr(str(text)[: SHOWN_CHARACTERS + 1])
@@ -92,7 +97,7 @@ def backticked(name: object) -> str:
     """Return a key, option or dtype in backticks, with control characters escaped, cut at 80 characters."""
     text = str(name)
     cut = text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 3] + "..."
-    return f"`{_escaped(cut)}`"
+    return f"`{printable(cut)}`"
 
 
 def listed(names: Iterable[object], *, empty: str = "none") -> str:
@@ -105,6 +110,8 @@ def listed(names: Iterable[object], *, empty: str = "none") -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """Return "Did you mean `x`?" for the nearest known name, or None when none is near."""
+    import difflib  # noqa: PLC0415 (only for an error)
+
     near = difflib.get_close_matches(name, list(known), n=1)
     return f"Did you mean {backticked(near[0])}?" if near else None
 
@@ -135,7 +142,3 @@ _KINDS = (
     (b"GGUF", "a GGUF file"),
     (b"\x80", "a pickle"),
 )
-
-
-def _escaped(text: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -6,7 +6,6 @@ of the record's bytes.
 
 from __future__ import annotations
 
-import importlib.resources
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +39,8 @@ def load(package: str | ModuleType, name: str, *, mmap: bool = True, widen: bool
             f"expected the name of an installed package, found {quoted(shown)}",
             remedy="Give the name that the package is imported by.",
         )
+    import importlib.resources  # noqa: PLC0415 (10 ms that who opens records by path does not need)
+
     try:
         folder = importlib.resources.files(package)
     except (ModuleNotFoundError, TypeError) as error:

@@ -48,7 +48,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import secrets
 import stat
 import struct
 import zlib
@@ -57,7 +56,6 @@ from dataclasses import dataclass
 from itertools import accumulate
 from mmap import ACCESS_READ
 from mmap import mmap as map_file
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast, overload
 
 import msgpack
@@ -94,7 +92,7 @@ _UINT32 = struct.Struct(">I")
 _SIZE_END: Final = len(_MAGIC) + _UINT32.size
 _ARRAY32, _BIN32, _MARK_SIZE = b"\xdd", b"\xc6", 5
 _CHUNK: Final = 1 << 20
-_DAMAGED: Final = "Reinstall the package that ships it; if it is yours, rebuild the wheel."
+_REINSTALL: Final = "Reinstall the package that ships it; if it is yours, rebuild the wheel."
 
 C = TypeVar("C")
 
@@ -167,9 +165,7 @@ class Record(Mapping[str, "NDArray[Any]"]):
         info = self._infos[key]
         raw = self.raw(key)
         if info.dtype == "bool" and raw.size and raw.max() > 1:
-            raise RecordError(
-                f"expected bytes 0 and 1 in a bool tensor, found {raw.max()}", path=self.path, key=key, remedy=_DAMAGED
-            )
+            raise _damaged(f"expected bytes 0 and 1 in a bool tensor, found {raw.max()}", key, path=self.path)
         if self._widen and DTYPES[info.dtype].numpy is None:
             return _read_only(widen(raw, info.dtype).reshape(info.shape))
         try:
@@ -246,24 +242,14 @@ class Record(Mapping[str, "NDArray[Any]"]):
             raw = self.raw(key)
             crc = _crc32(raw)
             if info.crc32 is not None and crc != info.crc32:
-                raise RecordError(
-                    f"damaged: expected CRC-32 {info.crc32:08x}, found {crc:08x}",
-                    path=self.path,
-                    key=key,
-                    expected=info.crc32,
-                    found=crc,
-                    remedy=_DAMAGED,
-                )
+                fact = f"damaged: expected CRC-32 {info.crc32:08x}, found {crc:08x}"
+                raise _damaged(fact, key, path=self.path, expected=info.crc32, found=crc)
             if info.dtype == "bool":
                 self[key]
         for name, zeros in self._padding():
             if zeros.any():
-                raise RecordError(
-                    f"expected zeros after the values, found {quoted(bytes(zeros[:16]))}",
-                    path=self.path,
-                    key=name,
-                    remedy=_DAMAGED,
-                )
+                fact = f"expected zeros after the values, found {quoted(bytes(zeros[:16]))}"
+                raise _damaged(fact, name, path=self.path)
 
     def close(self) -> None:
         """Let go of the file. Arrays taken from the record keep it mapped and stay valid."""
@@ -300,7 +286,7 @@ def open_record(path: str | os.PathLike[str], *, mmap: bool = True, widen: bool 
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 (a pipe would block when it is opened)
             raise RecordError("expected a record, found something that is not a regular file", path=shown)
-        with Path(path).open("rb") as file:
+        with open(path, "rb") as file:  # noqa: PTH123 (importing pathlib takes longer than all the rest here)
             size = os.fstat(file.fileno()).st_size
             data = _mapped(file.fileno(), size) if mmap and size else _in_memory(file, size)
     except (OSError, ValueError) as error:
@@ -309,7 +295,7 @@ def open_record(path: str | os.PathLike[str], *, mmap: bool = True, widen: bool 
             raise
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise RecordError(f"cannot be opened: {reason}", path=shown) from error
-    return read_record(data, path=shown, widen=widen, reopen=(_reopened, (str(Path(path).absolute()), mmap, widen)))
+    return read_record(data, path=shown, widen=widen, reopen=(_reopened, (os.path.abspath(path), mmap, widen)))  # noqa: PTH100
 
 
 def _reopened(path: str, mmap: bool, widen: bool) -> Record:
@@ -331,7 +317,7 @@ def _in_memory(file: Any, size: int) -> NDArray[np.uint8]:
 def aligned_buffer(size: int) -> NDArray[np.uint8]:
     """Return uninitialised memory that begins on a 64-byte boundary."""
     memory = np.empty(size + ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % ALIGNMENT
+    start = -memory.__array_interface__["data"][0] % ALIGNMENT
     return memory[start : start + size]
 
 
@@ -389,7 +375,7 @@ def _instead(head: bytes, path: str) -> str:
     if head.startswith(b"version https://git-lfs"):
         return f"Run: git lfs pull --include {os.path.basename(path)}"  # noqa: PTH119 (a member of an archive has no Path)
     if not head:
-        return _DAMAGED
+        return _REINSTALL
     return "Convert a checkpoint into a record with hatch-wheelweights: wheelweights convert SOURCE OUTPUT"
 
 
@@ -399,12 +385,8 @@ def _parse_header(data: NDArray[np.uint8], head: bytes) -> tuple[dict[str, Any],
         raise _wrong_version(head, data.size)
     (size,) = _UINT32.unpack(head[len(_MAGIC) : _SIZE_END])
     if size > MAX_HEADER:
-        raise RecordError(
-            f"expected a header of at most {MAX_HEADER:,} bytes, found {size:,}",
-            expected=MAX_HEADER,
-            found=size,
-            remedy=_DAMAGED,
-        )
+        fact = f"expected a header of at most {MAX_HEADER:,} bytes, found {size:,}"
+        raise _damaged(fact, expected=MAX_HEADER, found=size)
     if size > data.size:
         raise _truncated(size, data.size, "end of the header")
     header = data[:size].tobytes()
@@ -467,17 +449,17 @@ def _no_extension(code: int, _: bytes) -> Any:
     raise _malformed(f"an extension type ({code})")
 
 
+def _damaged(fact: str, key: str | None = None, **known: Any) -> RecordError:
+    return RecordError(fact, key=key, remedy=_REINSTALL, **known)
+
+
 def _malformed(reason: str, key: str | None = None) -> RecordError:
-    return RecordError(f"malformed record: {reason}", key=key, remedy=_DAMAGED)
+    return _damaged(f"malformed record: {reason}", key)
 
 
 def _truncated(expected: int, found: int, where: str) -> RecordError:
-    return RecordError(
-        f"truncated: expected at least {expected:,} bytes ({where}), found {found:,}",
-        expected=expected,
-        found=found,
-        remedy=_DAMAGED,
-    )
+    fact = f"truncated: expected at least {expected:,} bytes ({where}), found {found:,}"
+    return _damaged(fact, expected=expected, found=found)
 
 
 def _mapping(entries: dict[str, Any], name: str) -> dict[str, Any]:
@@ -493,9 +475,7 @@ def _tensor_info(key: str, entry: Any, header_size: int) -> TensorInfo:
     dtype, shape, offset, crc = entry["dtype"], entry["shape"], entry["offset"], entry["crc32"]
     source = entry.get("source", key)
     if not isinstance(dtype, str) or dtype not in DTYPES:
-        raise RecordError(
-            f"expected a dtype that a record has, found {backticked(dtype)}", key=key, found=dtype, remedy=_DAMAGED
-        )
+        raise _damaged(f"expected a dtype that a record has, found {backticked(dtype)}", key, found=dtype)
     if not isinstance(shape, list) or len(shape) > MAX_RANK or not all(_is_size(size, 1 << 63) for size in shape):
         raise _malformed(f"expected a shape of at most {MAX_RANK} dimensions, found something else", key)
     if not _is_size(offset, 1 << 63) or not _is_size(crc, 1 << 32) or not isinstance(source, str):
@@ -537,12 +517,8 @@ def _check_buffers(data: NDArray[np.uint8], infos: dict[str, TensorInfo], header
             )
         position = begin + size
     if position != data.size:
-        raise RecordError(
-            f"expected a record of {position:,} bytes, found {data.size:,}",
-            expected=position,
-            found=data.size,
-            remedy=_DAMAGED,
-        )
+        fact = f"expected a record of {position:,} bytes, found {data.size:,}"
+        raise _damaged(fact, expected=position, found=data.size)
 
 
 def _tensors_by_offset(infos: dict[str, TensorInfo]) -> dict[int, str]:
@@ -625,10 +601,12 @@ def write_record(
 @contextlib.contextmanager
 def _appearing_whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Give a file that gets its name when all is written, and goes away where that fails."""
+    from pathlib import Path  # noqa: PLC0415 (as above)
+
     target = Path(path)
     if target.exists() and not target.is_file():  # replacing a device or a pipe by a file would be worse than failing
         raise RecordError("cannot be written: there is something that is not a regular file", path=os.fspath(path))
-    temporary = target.parent / f".{target.name}.{secrets.token_hex(8)}.tmp"
+    temporary = target.parent / f".{target.name}.{os.urandom(8).hex()}.tmp"
     try:
         with temporary.open("xb") as file:
             yield file

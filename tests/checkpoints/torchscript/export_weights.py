@@ -54,7 +54,7 @@ def main() -> None:
     scripted.save(str(HERE / "scripted.pt"))
     traced = torch.jit.trace(net, torch.rand(5, 3))
     traced.save(str(HERE / "traced.pt"))
-    scripted._save_for_lite_interpreter(str(HERE / "lite.ptl"))  # noqa: SLF001 (torch has no other name for it)
+    scripted._save_for_lite_interpreter(str(HERE / "lite.ptl"))
     expected = {
         "torch": torch.__version__.partition("+")[0],
         **{

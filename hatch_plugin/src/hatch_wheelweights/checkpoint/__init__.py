@@ -18,7 +18,7 @@ from hatch_wheelweights.checkpoint import legacy, safetensors, sharded, tar
 from hatch_wheelweights.checkpoint.contents import Contents, naming
 from hatch_wheelweights.checkpoint.pickle import Global, Opaque
 from hatch_wheelweights.checkpoint.pytorch_zip import zip_contents
-from hatch_wheelweights.checkpoint.tensors import MAX_EXPANSION, LazyTensor
+from hatch_wheelweights.checkpoint.tensors import MAX_EXPANSION, READING, LazyTensor
 from hatch_wheelweights.checkpoint.zip import INFLATED_RATIO, ZipArchive
 from hatch_wheelweights.errors import CheckpointError
 from wheelweights.errors import what_it_is
@@ -131,7 +131,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     Nothing of the file is executed and no tensor is read. Raises CheckpointError (UnsafePickleError for a pickle that
     asks for code), whose message names the file, for whatever is not a well-formed checkpoint.
     """
-    shown = os.fspath(path)
+    shown = READING.get() or os.fspath(path)  # a caller that has named the file already knows what the user wrote
     with naming(shown):
         return Checkpoint(Path(path), shown, _read(Path(path)))
 

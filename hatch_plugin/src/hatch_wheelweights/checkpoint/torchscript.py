@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hatch_wheelweights.checkpoint.pickle import Opaque
 from hatch_wheelweights.checkpoint.tensors import LazyTensor
 from hatch_wheelweights.errors import CheckpointError
-from wheelweights.errors import backticked
+from wheelweights.errors import backticked, quoted
 
 if TYPE_CHECKING:
     from hatch_wheelweights.checkpoint.zip import ZipArchive
@@ -50,6 +50,8 @@ def read(archive: ZipArchive, root: Any) -> Any:
         attributes = module.state if isinstance(module.state, dict) else {}
         children = []
         for name, value in attributes.items():
+            if "." in str(name):
+                raise CheckpointError(f"a TorchScript module has an attribute named {quoted(name)}")
             if isinstance(value, LazyTensor) and name in names:
                 tree[f"{prefix}{name}"] = value
             elif isinstance(value, Opaque) and code.is_module(value):
