@@ -12,11 +12,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 from filelock import FileLock
+from hypothesis import HealthCheck, settings
 
 from projects import Project, make_project
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+# Timings decide no test, not even whether a law is tried often enough on a busy machine
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 ROOT = Path(__file__).parents[1]
 CHECKPOINTS = Path(__file__).parent / "checkpoints"

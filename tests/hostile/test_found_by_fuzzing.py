@@ -1,4 +1,4 @@
-"""The corpus of the fuzzer, replayed: its seeds, and what it finds from now on (a crash goes into `tests/fuzz/corpus`)."""
+"""The corpus of the fuzzer, replayed: its seeds, and what it finds later (crashes go into `tests/fuzz/corpus`)."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def test_takes_a_root_that_holds_nothing_but_tensors():
 
 def test_does_not_guess_that_the_only_name_of_the_root_belongs_to_the_keys():
     assert _refusal({"model": {"w": T, "b": T}}) == (
-        "expected a state_dict, found `model` (2 tensors)\n  Add the line: top-level-key = \"model\""
+        'expected a state_dict, found `model` (2 tensors)\n  Add the line: top-level-key = "model"'
     )
 
 

@@ -734,7 +734,12 @@ def test_says_when_a_class_is_not_made_from_its_fields() -> None:
 
 def test_keeps_an_optional_array_of_an_instance_where_the_record_has_none_and_takes_it_where_it_has_one():
     norm = nn.BatchNorm2d.init(2)
-    arrays = {"weight": np.ones(2, "f4"), "bias": np.ones(2, "f4"), "running_mean": np.ones(2), "running_var": np.ones(2)}
+    arrays = {
+        "weight": np.ones(2, "f4"),
+        "bias": np.ones(2, "f4"),
+        "running_mean": np.ones(2),
+        "running_var": np.ones(2),
+    }
     assert bind(norm, arrays).num_batches_tracked is norm.num_batches_tracked
     counted = {**arrays, "num_batches_tracked": np.array(7)}
     assert bind(norm, counted).num_batches_tracked == 7

@@ -334,11 +334,11 @@ def test_refuses_metadata_that_is_nested_deeper_than_it_reads(tmp_path: Path) ->
 
 
 def test_refuses_a_list_in_metadata_that_is_longer_than_it_reads(tmp_path: Path) -> None:
-    write_record(tmp_path / "model.mpk", {}, metadata={"config": [0] * 65_536})
-    assert len(open_record(tmp_path / "model.mpk").config()) == 65_536
+    write_record(tmp_path / "model.mpk", {}, metadata={"config": [0] * 1_048_576})
+    assert len(open_record(tmp_path / "model.mpk").config()) == 1_048_576
     with pytest.raises(RecordError) as caught:
-        write_record(tmp_path / "model.mpk", {}, metadata={"config": [[0] * 65_537]})
-    assert str(caught.value) == "metadata holds a list of 65,537 items, expected at most 65,536" + PLAIN
+        write_record(tmp_path / "model.mpk", {}, metadata={"config": [[0] * 1_048_577]})
+    assert str(caught.value) == "metadata holds a list of 1,048,577 items, expected at most 1,048,576" + PLAIN
 
 
 def test_refuses_a_header_over_64_MiB(tmp_path: Path) -> None:  # noqa: N802

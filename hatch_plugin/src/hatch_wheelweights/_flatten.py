@@ -35,9 +35,7 @@ _SAVE_IN_A_DICT: Final = 'Save tensors in a dict: torch.save({"weight": tensor},
 _SAVE_AGAIN: Final = 'Save it again where torch is installed: torch.save(model.state_dict(), "model.pt")'
 
 
-def select(
-    tree: Any, top_level_key: str | Iterable[str] | None, *, whole_model: bool
-) -> Survey:
+def select(tree: Any, top_level_key: str | Iterable[str] | None, *, whole_model: bool) -> Survey:
     """Return the survey of the part of a tree that is the state_dict: the root, or what a (nested) key leads to.
 
     Without a key the root has to hold a tensor directly, or nothing but tensors below several names. Raises

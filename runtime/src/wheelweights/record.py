@@ -39,7 +39,7 @@ Layout
 Limits
 ------
 A header has at most 64 MiB, a payload with its zeros at most 2**32 - 5 bytes, a tensor at most 64 dimensions (and,
-where one of them is 0, less than 2**63 bytes without it), an array in the header at most 2**16 items, metadata at most
+where one of them is 0, less than 2**63 bytes without it), an array in the header at most 2**20 items, metadata at most
 32 levels. A reader checks a claim before it allocates for it, and refuses whatever differs from the above.
 """
 
@@ -62,7 +62,7 @@ import msgpack
 import numpy as np
 
 from wheelweights.dtypes import DTYPES, dtype_name, numpy_dtype, widen
-from wheelweights.errors import DtypeError, RecordError, backticked, quoted, what_it_is
+from wheelweights.errors import DtypeError, RecordError, backticked, printable, quoted, what_it_is
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -79,7 +79,7 @@ ALIGNMENT: Final = 64
 MAX_HEADER: Final = 64 << 20
 MAX_BUFFER: Final = (1 << 32) - 5  # the largest length of a bin32 that is 59 modulo 64
 MAX_RANK: Final = 64
-MAX_ITEMS: Final = 1 << 16
+MAX_ITEMS: Final = 1 << 20
 MAX_DEPTH: Final = 32
 MAX_KEY_BYTES: Final = 1 << 16
 
@@ -373,7 +373,7 @@ def _foreign_record(data: NDArray[np.uint8], head: bytes, *, path: str, widen: b
 
 def _instead(head: bytes, path: str) -> str:
     if head.startswith(b"version https://git-lfs"):
-        return f"Run: git lfs pull --include {os.path.basename(path)}"  # noqa: PTH119 (a member of an archive has no Path)
+        return f"Run: git lfs pull --include {printable(os.path.basename(path))}"  # noqa: PTH119 (a member of an archive has no Path)
     if not head:
         return _REINSTALL
     return "Convert a checkpoint into a record with hatch-wheelweights: wheelweights convert SOURCE OUTPUT"

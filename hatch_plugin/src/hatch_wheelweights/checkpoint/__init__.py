@@ -21,7 +21,7 @@ from hatch_wheelweights.checkpoint.pytorch_zip import zip_contents
 from hatch_wheelweights.checkpoint.tensors import MAX_EXPANSION, READING, LazyTensor
 from hatch_wheelweights.checkpoint.zip import INFLATED_RATIO, ZipArchive
 from hatch_wheelweights.errors import CheckpointError
-from wheelweights.errors import what_it_is
+from wheelweights.errors import printable, what_it_is
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -180,7 +180,7 @@ def _not_a_checkpoint(path: Path, data: mmap) -> CheckpointError:
         expected = f"expected a checkpoint of {int(size[1]):,} bytes" if size else "expected a checkpoint"
         return CheckpointError(
             f"{expected}, found its Git LFS pointer ({len(data):,} bytes)",
-            remedy=f"Run: git lfs pull --include {path.name}",
+            remedy=f"Run: git lfs pull --include {printable(path.name)}",
         )
     if head.startswith((b"\x80", b"(", b"]", b"}")) and not head.startswith(b"\x80\x02\x8a"):
         return CheckpointError(
