@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from hatch_wheelweights.checkpoint.pickle import HERE, Global, Opaque
+from hatch_wheelweights.checkpoint.pickle import HERE, MAX_NUMBER_TUPLES, Global, Opaque, cheap_key
 from hatch_wheelweights.checkpoint.rebuild import REBUILD, SETSTATE
 from hatch_wheelweights.checkpoint.tensors import Storage, strided_tensor
 from hatch_wheelweights.errors import CheckpointError, UnsafePickleError
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["find", "is_value"]
+
+MAX_NESTED_NAMES: Final = 4
 
 
 @functools.lru_cache(maxsize=4096)
@@ -135,19 +137,15 @@ def _items(args: tuple[Any, ...]) -> list[Any]:
 def _dict(args: tuple[Any, ...]) -> dict[Any, Any]:
     if len(args) == 1 and isinstance(args[0], dict):
         return dict(args[0])
-    made: dict[Any, Any] = {}
-    for pair in _items(args):
-        if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not isinstance(pair[0], (str, bytes, int, float)):
-            raise TypeError("a dict is made from something that is not pairs of a key and a value")
-        made[pair[0]] = pair[1]
-    return made
+    pairs = _items(args)
+    if not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
+        raise TypeError("a dict is made from something that is not pairs of a key and a value")
+    return {cheap_key(key, numbers=len(pairs) <= MAX_NUMBER_TUPLES): value for key, value in pairs}
 
 
 def _set(args: tuple[Any, ...]) -> set[Any]:
     items = _items(args)
-    if any(isinstance(item, (tuple, frozenset, list, dict, set)) for item in items):
-        raise TypeError("a set holds a container")
-    return set(items)
+    return {cheap_key(item, numbers=len(items) <= MAX_NUMBER_TUPLES) for item in items}
 
 
 def _deque(args: tuple[Any, ...]) -> list[Any]:
@@ -186,16 +184,18 @@ def _reconstructor(args: tuple[Any, ...]) -> Opaque:
     return Opaque(args[0].module, args[0].name, args[2:] if len(args) > 2 and args[2] is not None else ())
 
 
-def _getattr(args: tuple[Any, ...]) -> Global:
-    """Return the nested class or enum member that protocols below 4 write as getattr(class, name).
+def _getattr(args: tuple[Any, ...]) -> Global | Opaque:
+    """Return, inert, what is written as getattr(owner, name): a nested class, an enum member, a bound method.
 
-    Only of somebody's own classes.
+    Protocols below 4 have no other way. Only of somebody's own classes and objects, and of torch's classes.
     """
     owner, name = args
-    if isinstance(owner, Global) and isinstance(name, str) and _is_identifier(name) and not name.startswith("_"):
-        top = owner.module.partition(".")[0]
-        if top not in _REFUSED_TOP and top != "torch" and owner.name.count(".") < 4:
-            return Global(owner.module, f"{owner.name}.{name}")
+    if isinstance(owner, (Global, Opaque)) and isinstance(name, str) and _is_identifier(name):
+        top, last = owner.module.partition(".")[0], owner.name.rpartition(".")[2]
+        own = top not in _REFUSED_TOP and (top != "torch" or last.lstrip("_")[:1].isupper())
+        if own and not name.startswith("__") and owner.name.count(".") < MAX_NESTED_NAMES:
+            is_class = isinstance(owner, Global)
+            return Global(owner.module, f"{owner.name}.{name}") if is_class else Opaque("builtins", "getattr", args)
     raise UnsafePickleError(
         f"pickle asks for `builtins.getattr` {HERE}, which no state_dict needs",
         remedy="Nothing was run. Do not load this file with torch either.",

@@ -23,7 +23,7 @@ from wheelweights.errors import backticked
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["HERE", "Buffer", "Global", "Opaque", "load"]
+__all__ = ["HERE", "Buffer", "Global", "Opaque", "cheap_key", "load"]
 
 HERE: Final = "<here>"  # in the text of an error that `find` raises: stands for the position in the file
 
@@ -325,23 +325,8 @@ class _Machine:
             raise TypeError(f"keys are set in {_kind(target)}")
 
     def key(self, key: Any) -> Any:
-        """Return a dict key or set item whose hash is cheap and cannot be made to collide, or raise TypeError."""
-        if isinstance(key, tuple):
-            return self.tuple_key(key)
-        if isinstance(key, int) and abs(key) >= MAX_KEY_INT:
-            raise TypeError("an integer of more than 60 bits is a key")
-        if isinstance(key, np.complexfloating) or not (isinstance(key, _KEYS) or hasattr(key, "blocks")):
-            raise TypeError(f"{_kind(key)} is a key")
-        return key
-
-    def tuple_key(self, key: tuple[Any, ...]) -> tuple[Any, ...]:
-        if len(key) > MAX_KEY_ITEMS or any(isinstance(item, tuple) for item in key):
-            raise TypeError("a long or nested tuple is a key")
-        if not any(isinstance(item, (str, bytes)) for item in key):
-            self.number_tuples += 1
-            if self.number_tuples > MAX_NUMBER_TUPLES:
-                raise TypeError(f"more than {MAX_NUMBER_TUPLES:,} tuples of numbers are keys")
-        return tuple(map(self.key, key))
+        self.number_tuples += isinstance(key, tuple) and not _has_text(key)
+        return cheap_key(key, numbers=self.number_tuples <= MAX_NUMBER_TUPLES)
 
     def collect(self, make: Callable[[list[Any]], Any]) -> None:
         self.push_container(make(self.pop_mark()))
@@ -399,6 +384,29 @@ def _size(result: Any) -> int:
     if isinstance(result, (list, tuple, dict, set, frozenset)):
         return 64 * len(result)
     return len(result) if isinstance(result, (str, bytes)) else 0
+
+
+def cheap_key(key: Any, *, numbers: bool = True) -> Any:
+    """Return a dict key or set item where its hash is cheap and cannot be made to collide; else a node in its place.
+
+    Nodes are told apart by identity. `numbers` says whether a tuple of numbers is still allowed as a key.
+    """
+    if isinstance(key, tuple):
+        plain = len(key) <= MAX_KEY_ITEMS and all(
+            not isinstance(item, tuple) and cheap_key(item) is item for item in key
+        )
+        cheap = plain and (numbers or _has_text(key))
+    elif isinstance(key, (complex, frozenset)):  # np.complex128 is a complex
+        cheap = False
+    elif isinstance(key, _KEYS) or hasattr(key, "blocks"):
+        cheap = not isinstance(key, int) or abs(key) < MAX_KEY_INT
+    else:
+        raise TypeError(f"{_kind(key)} is a key")
+    return key if cheap else Opaque("builtins", type(key).__name__, (key,))
+
+
+def _has_text(key: tuple[Any, ...]) -> bool:
+    return any(isinstance(item, (str, bytes)) for item in key)
 
 
 def _kind(value: Any) -> str:
