@@ -135,7 +135,7 @@ def test_refuses_modules_that_are_nested_too_deep(archive: Callable[..., str]) -
 def test_a_long_line_of_code_takes_no_long_time(archive: Callable[..., str]) -> None:
     """A pattern that tries again at every place would need hours."""
     for evil in (
-        'class Net(Module):\n  __parameters__ = ["' + '", "' * 200_000 + "\n",
+        'class Net(Module):\n  __parameters__ = ["' + '", "' * 200_000 + "\n  __buffers__ = []\n",
         "class " * 200_000,
         "\n" * 500_000,
     ):

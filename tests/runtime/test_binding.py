@@ -96,7 +96,8 @@ def test_makes_the_tree_that_the_annotations_say() -> None:
     assert type(net) is Net
     assert [type(block) for block in net.encoder] == [Block, Block]
     assert net.encoder[1].conv.weight is record["encoder.1.conv.weight"]
-    assert net.head == Conv(record["head.weight"], bias=None, stride=1)
+    assert net.head.weight is record["head.weight"]
+    assert (net.head.bias, net.head.stride) == (None, 1)
 
 
 @pytest.mark.parametrize(

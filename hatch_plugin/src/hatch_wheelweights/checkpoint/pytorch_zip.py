@@ -24,9 +24,10 @@ __all__ = ["zip_contents"]
 _KEY: Final = re.compile(r"[0-9A-Za-z_]{1,64}")
 
 
-def read_pickle(archive: ZipArchive, name: str = "data.pkl", folder: str = "data") -> Any:
-    """Return what a pickle of the archive holds; its storages are the members of `folder`."""
-    content = archive.read(name)
+def read_pickle(archive: ZipArchive) -> Any:
+    """Return what the pickle of the archive holds. Its storages are members of `data`, or (torch 1.4) of `tensors`."""
+    content = archive.read("data.pkl")
+    folder = "data" if any(name.startswith("data/") for name in archive.members) else "tensors"
     big_endian = byte_order_is_big(archive)
     storages: dict[str, TypedStorage] = {}
 
@@ -41,7 +42,7 @@ def read_pickle(archive: ZipArchive, name: str = "data.pkl", folder: str = "data
             raise CheckpointError(f"storage {backticked(key)} is used with two dtypes or sizes")
         return known
 
-    where = f"{archive.root}/{name}"
+    where = f"{archive.root}/data.pkl"
     tree, end = pickle.load(content, find=find, persistent_load=persistent_load, where=where)
     if end != len(content):
         raise CheckpointError(f"{len(content) - end:,} bytes follow the pickle in {where}")

@@ -17,6 +17,8 @@ from hatch_wheelweights.errors import CheckpointError
 from wheelweights.errors import backticked, quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from hatch_wheelweights.checkpoint.zip import ZipArchive
 
 __all__ = ["read"]
@@ -24,7 +26,8 @@ __all__ = ["read"]
 MAX_MODULES: Final = 200_000
 MAX_CODE: Final = 16 << 20
 _CLASS: Final = re.compile(r"class (\w+)\((\w+)\):")
-_TENSORS: Final = ("  __parameters__ = [", "  __buffers__ = [")
+_PARAMETERS: Final = "  __parameters__ = ["
+_BUFFERS: Final = "  __buffers__ = ["
 _NAME: Final = re.compile(r'"([^"]*)"')
 
 
@@ -65,13 +68,13 @@ class _Code:
 
     def __init__(self, archive: ZipArchive) -> None:
         self._archive = archive
-        self._classes: dict[str, dict[str, frozenset[str]]] = {}
+        self._classes: dict[str, dict[str, Container[str]]] = {}
         self._left = MAX_CODE
 
     def is_module(self, node: Opaque) -> bool:
         return self._names(node) is not None
 
-    def tensors_of(self, node: Opaque) -> frozenset[str]:
+    def tensors_of(self, node: Opaque) -> Container[str]:
         """Return the names of the attributes that are parameters and buffers."""
         names = self._names(node)
         if names is None:
@@ -81,23 +84,35 @@ class _Code:
             )
         return names
 
-    def _names(self, node: Opaque) -> frozenset[str] | None:
+    def _names(self, node: Opaque) -> Container[str] | None:
         file = f"code/{node.module.replace('.', '/')}.py"
         if file not in self._classes:
             self._classes[file] = self._read(file)
         return self._classes[file].get(node.name)
 
-    def _read(self, file: str) -> dict[str, frozenset[str]]:
+    def _read(self, file: str) -> dict[str, Container[str]]:
         if file not in self._archive:
             return {}
         source = self._archive.read(file, limit=self._left)
         self._left -= len(source)
-        classes: dict[str, frozenset[str]] = {}
+        lines: dict[str, list[str]] = {}  # for each class, the lines that list its parameters and its buffers
         name = ""
         for line in io.StringIO(source.decode("utf-8", "replace")):
             if found := _CLASS.match(line):
                 name = found[1] if found[2] == "Module" else ""
-                classes.update({name: frozenset()} if name else {})
-            elif name and line.startswith(_TENSORS):
-                classes[name] |= set(_NAME.findall(line))
-        return classes
+                lines.update({name: []} if name else {})
+            elif name and line.startswith((_PARAMETERS, _BUFFERS)):
+                lines[name].append(line)
+        return {name: _listed(found) for name, found in lines.items()}
+
+
+def _listed(lines: list[str]) -> Container[str]:
+    """Return the names in the lines; without a list of buffers (torch < 1.6), every tensor is one or the other."""
+    if not any(line.startswith(_BUFFERS) for line in lines):
+        return _Everything()
+    return frozenset(name for line in lines for name in _NAME.findall(line))
+
+
+class _Everything:
+    def __contains__(self, name: object) -> bool:
+        return True

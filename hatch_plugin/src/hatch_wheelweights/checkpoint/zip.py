@@ -372,7 +372,7 @@ def _below_root(members: list[Member]) -> tuple[str, dict[str, Member]]:
 
 def _has_no_checksums(members: dict[str, Member]) -> bool:
     """Tell whether torch wrote no checksums (`set_crc32_options(False)`, `skip_data`): then all data have CRC 0."""
-    data = [member for name, member in members.items() if name.startswith("data/") and member.size]
+    data = [member for name, member in members.items() if name.startswith(("data/", "tensors/")) and member.size]
     return bool(data) and all(member.crc == 0 for member in data)
 
 
