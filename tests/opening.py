@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 BUDGET_BYTES = 48 << 20  # beyond BUDGET_RATIO times the size of the file
 BUDGET_RATIO = 80  # an empty list takes one byte of a pickle and 64 of memory
-BUDGET_SECONDS = 20
+BUDGET_SECONDS = 120  # a hang, not a slow machine
 PROCESS_BYTES = 1 << 30
 
 

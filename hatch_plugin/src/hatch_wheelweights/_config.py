@@ -155,7 +155,7 @@ class _Conversion:
     def table(self, value: dict[Any, Any], keys: tuple[Any, ...]) -> dict[str, Any]:
         made: dict[str, Any] = {}
         for key, one in value.items():
-            name = part_of_key(key)
+            name = _name(key)
             if name is None:
                 raise self.error(keys, f"expected text or integers as keys, found {_found(key)}")
             if name in made:
@@ -166,6 +166,11 @@ class _Conversion:
     def items(self, value: Collection[Any], keys: tuple[Any, ...]) -> list[Any]:
         made = [self.value(one, (*keys, i)) for i, one in enumerate(value)]
         return sorted(made, key=_order) if isinstance(value, set | frozenset) else made
+
+
+def _name(key: Any) -> str | None:
+    """Return a key of a configuration as JSON would have it: text, or a whole number as text; None for others."""
+    return None if key is None or isinstance(key, (bool, float)) else part_of_key(key)
 
 
 def _order(value: Any) -> tuple[str, Any]:

@@ -136,7 +136,7 @@ def _key_text(name: Any, place: _Place, *, required: bool) -> str:
         return text
     if required:
         raise CheckpointError(
-            f"expected text or whole numbers as keys of tensors, found a {type(name).__name__} at {_shown_place(place)}"
+            f"expected text or numbers as keys of tensors, found a {type(name).__name__} at {_shown_place(place)}"
         )
     return _shown_name(name)
 

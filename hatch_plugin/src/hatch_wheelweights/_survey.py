@@ -157,7 +157,7 @@ def part_of_key(name: Any) -> str | None:
             return name.decode("utf-8")
         except UnicodeDecodeError:
             return name.decode("latin-1")
-    if isinstance(name, (int, np.integer)) and not isinstance(name, bool):
+    if isinstance(name, (int, float, np.integer)) or name is None:
         return str(name)
     return None
 

@@ -65,7 +65,9 @@ _REFUSED_TOP: Final = sys.stdlib_module_names | {
 _INERT: Final = {
     ("argparse", "Namespace"), ("types", "SimpleNamespace"), ("functools", "partial"), ("decimal", "Decimal"),
     ("fractions", "Fraction"), ("uuid", "UUID"), ("time", "struct_time"), ("itertools", "count"), ("enum", "Enum"),
-    ("enum", "IntEnum"), ("abc", "ABCMeta"), ("io", "BytesIO"), ("_io", "BytesIO"), ("random", "Random"),
+    ("enum", "IntEnum"), ("abc", "ABCMeta"),
+    ("re", "_compile"), ("types", "GenericAlias"), ("array", "array"), ("array", "_array_reconstructor"),
+    ("logging", "Logger"), ("logging", "getLogger"), ("io", "BytesIO"), ("_io", "BytesIO"), ("random", "Random"),
     ("zoneinfo", "ZoneInfo"),
     *(("datetime", name) for name in ("date", "datetime", "time", "timedelta", "timezone")),
     *(("ipaddress", name) for name in ("IPv4Address", "IPv6Address", "IPv4Network", "IPv6Network")),
@@ -83,7 +85,7 @@ _INERT: Final = {
 }  # fmt: skip
 # Modules of the standard library and of numpy whose classes hold nothing but values.
 _INERT_MODULES: Final = re.compile(
-    r"pathlib(\._local)?|typing|numpy\.dtypes|numpy\.ma\.core"
+    r"pathlib(\._local)?|typing|numpy\.dtypes|numpy\.ma(\.core)?"
     r"|numpy\.random(\.(mtrand|_pickle|_mt19937|_pcg64|_philox|_sfc64|bit_generator|_generator))?"
 )
 

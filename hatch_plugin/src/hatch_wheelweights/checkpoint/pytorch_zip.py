@@ -27,7 +27,8 @@ _KEY: Final = re.compile(r"[0-9A-Za-z_]{1,64}")
 def read_pickle(archive: ZipArchive) -> Any:
     """Return what the pickle of the archive holds. Its storages are members of `data`, or (torch 1.4) of `tensors`."""
     content = archive.read("data.pkl")
-    folder = "data" if any(name.startswith("data/") for name in archive.members) else "tensors"
+    folders = {name.partition("/")[0] for name in archive.members}
+    folder = "tensors" if "tensors" in folders and "data" not in folders else "data"
     big_endian = byte_order_is_big(archive)
     storages: dict[str, TypedStorage] = {}
 
@@ -76,6 +77,8 @@ def zip_contents(archive: ZipArchive) -> Contents:
     """Return what a zip archive of torch holds, whichever of its layouts it has."""
     warnings = ("the file has no checksums, so damage to it would go unnoticed",) if archive.unchecked else ()
     if "archive_format" in archive or "models/model.json" in archive:
+        if "data.pkl" in archive:
+            raise CheckpointError("an exported program and a checkpoint in one file", remedy="Save one of them.")
         return Contents("pytorch-export", pt2.read(archive, big_endian=byte_order_is_big(archive)), warnings)
     if "constants.pkl" in archive and "data.pkl" in archive:
         return Contents("torchscript", torchscript.read(archive, read_pickle(archive)), warnings)
