@@ -10,6 +10,7 @@ open. Prints medians and ratios. Needs torch and safetensors.
 from __future__ import annotations
 
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -26,10 +27,11 @@ TENSORS = 148
 
 
 def measured(actions: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Run all actions in turn, round by round, and return the median seconds of each."""
+    """Run all actions round by round, each time in another order, and return the median seconds of each."""
     seconds: dict[str, list[float]] = {name: [] for name in actions}
     for _ in range(ROUNDS):
-        for name, action in actions.items():
+        for name, action in random.sample(list(actions.items()), len(actions)):
+            os.sync()  # or one action would wait for what another has left to be written
             begin = time.perf_counter()
             action()
             seconds[name].append(time.perf_counter() - begin)
