@@ -114,6 +114,11 @@ def test_takes_a_root_that_holds_nothing_but_tensors():
     assert _flat({"enc": {"w": T}, "dec": [{"w": T}], "none": {}})[0].keys() == {"enc.w", "dec.0.w"}
 
 
+def test_numbers_a_list_of_tensors_below_its_only_name():
+    assert _keys({"weights": [T, T]}) == ["weights.0", "weights.1"]
+    assert _keys({"weights": (T, {"b": T})}) == ["weights.0", "weights.1.b"]
+
+
 def test_does_not_guess_that_the_only_name_of_the_root_belongs_to_the_keys():
     assert _refusal({"model": {"w": T, "b": T}}) == (
         'expected a state_dict, found `model` (2 tensors)\n  Add the line: top-level-key = "model"'

@@ -194,7 +194,8 @@ def _require_state_dict(part: Survey) -> None:
     children = _by_part(part.root, part.whole_model)
     if _has_direct_tensor(children) or is_module(part.root):
         return
-    wrapper = isinstance(part.root, dict) and len(part.root) == 1  # around a state_dict, or something else
+    # One dict in another is a state_dict in its wrapper; a list of tensors has no other name than its key
+    wrapper = isinstance(part.root, dict) and [type(child) for child in part.root.values()] == [dict]
     if wrapper or not _all_tensors(part.root, part):
         raise CheckpointError(
             f"expected a state_dict, found {_listing(children, part)}",
