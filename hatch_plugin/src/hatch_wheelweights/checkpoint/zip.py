@@ -359,8 +359,13 @@ def _below_root(members: list[Member]) -> tuple[str, dict[str, Member]]:
     root = files[0].name.partition("/")[0]
     outside = next((member for member in files if not member.name.startswith(f"{root}/")), None)
     if outside is not None:
+        found = (
+            f"{quoted(root)} and {quoted(outside.name)}"
+            if outside is not files[0]
+            else f"{quoted(root)} outside of one"
+        )
         raise CheckpointError(
-            f"expected one top folder in the zip file, found {quoted(root)} and {quoted(outside.name)}",
+            f"expected one top folder in the zip file, found {found}",
             remedy="If this is a checkpoint, save it again with torch; "
             "if it is a wheel or a data set, name the checkpoint in it.",
         )
