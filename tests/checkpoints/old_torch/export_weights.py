@@ -5,6 +5,8 @@
     python3.6 -m pip install torch==1.5.1 numpy                           # then python3.6 export_weights.py
     python3.6 -m pip install torch==1.6.0 numpy
 
+Run strip_debug.py, of the folder above, on the scripts afterwards.
+
 It has to run under Python 2, and says so in every line. The tests read only the files.
 """
 

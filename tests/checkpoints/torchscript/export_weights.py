@@ -1,6 +1,6 @@
 """Make scripted.pt, traced.pt, lite.ptl and expected.json: one small model in the three ways that torch.jit saves it.
 
-Run by hand where torch is installed; the tests read only the files.
+Run by hand where torch is installed, and strip_debug.py on the files afterwards; the tests read only the files.
 """
 
 from __future__ import annotations
