@@ -18,7 +18,7 @@ import numpy as np
 
 from hatch_wheelweights.checkpoint.pickle import HERE, MAX_NUMBER_TUPLES, Global, Opaque, cheap_key
 from hatch_wheelweights.checkpoint.rebuild import REBUILD, SETSTATE
-from hatch_wheelweights.checkpoint.tensors import Storage, strided_tensor
+from hatch_wheelweights.checkpoint.tensors import Storage, contiguous_strides, strided_tensor
 from hatch_wheelweights.errors import CheckpointError, UnsafePickleError
 from wheelweights.dtypes import dtype_name
 from wheelweights.errors import DtypeError, backticked
@@ -274,16 +274,7 @@ def _array(node: Opaque, raw: Any, dtype: Any, shape: Any, fortran: bool) -> Any
         raise CheckpointError(f"a numpy array of shape {shape} has {len(raw):,} bytes")
     big_endian = dtype.byteorder == ">"
     storage = Storage(len(raw), lambda: np.frombuffer(raw, np.uint8), big_endian)
-    return strided_tensor(storage, name, 0, shape, _strides(shape, fortran=fortran))
-
-
-def _strides(shape: tuple[int, ...], *, fortran: bool) -> tuple[int, ...]:
-    """Return the strides, in elements, of a contiguous array in Fortran or C order."""
-    strides, step = [], 1
-    for size in shape if fortran else reversed(shape):
-        strides.append(step)
-        step *= max(size, 1)
-    return tuple(strides if fortran else reversed(strides))
+    return strided_tensor(storage, name, 0, shape, contiguous_strides(shape, fortran=fortran))
 
 
 _MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")

@@ -15,7 +15,7 @@ import numpy as np
 from hatch_wheelweights.checkpoint import pickle
 from hatch_wheelweights.checkpoint.allowed import find
 from hatch_wheelweights.checkpoint.pickle import Global
-from hatch_wheelweights.checkpoint.rebuild import TypedStorage, itemsize_of, storage_dtype, typed_storage
+from hatch_wheelweights.checkpoint.rebuild import TypedStorage, itemsize_of, storage_reference, typed_storage
 from hatch_wheelweights.checkpoint.tensors import Storage
 from hatch_wheelweights.errors import CheckpointError
 from wheelweights.errors import backticked
@@ -91,16 +91,12 @@ class _Storages:
         """
         if isinstance(pid, tuple) and len(pid) == 4 and pid[0] == "module" and isinstance(pid[1], Global):
             return pid[1]
-        if not isinstance(pid, tuple) or len(pid) not in (5, 6) or pid[0] != "storage":
-            raise CheckpointError("a pickle refers to something that is not a storage")
-        _, kind, key, _, numel = pid[:5]
-        dtype, key = storage_dtype(kind), _key(key)
-        if type(numel) is not int:
-            raise CheckpointError(f"expected a number of elements, found a {type(numel).__name__}")
+        dtype, key, numel, view = storage_reference(pid)
+        key = _key(key)
         pending = self._pending.setdefault(key, _Pending(dtype, numel))
         if (pending.dtype, pending.numel) != (dtype, numel):
             raise CheckpointError(f"storage {backticked(key)} is used with two dtypes or sizes")
-        return self._view(key, pending, pid[5] if len(pid) == 6 else None)
+        return self._view(key, pending, view)
 
     def _view(self, key: str, pending: _Pending, view: Any) -> TypedStorage:
         """Return the part of a storage that torch < 0.4 called a storage view: (key of the view, offset, size)."""

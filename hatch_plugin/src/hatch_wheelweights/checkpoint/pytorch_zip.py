@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hatch_wheelweights.checkpoint import pickle, pt2, torchscript
 from hatch_wheelweights.checkpoint.allowed import find
 from hatch_wheelweights.checkpoint.contents import Contents
-from hatch_wheelweights.checkpoint.rebuild import TypedStorage, storage_dtype, typed_storage
+from hatch_wheelweights.checkpoint.rebuild import TypedStorage, storage_reference, typed_storage
 from hatch_wheelweights.errors import CheckpointError
 from wheelweights.errors import backticked, quoted
 
@@ -33,8 +33,8 @@ def read_pickle(archive: ZipArchive) -> Any:
     storages: dict[str, TypedStorage] = {}
 
     def persistent_load(pid: Any) -> TypedStorage:
-        kind, key, numel = _storage_reference(pid)
-        dtype = storage_dtype(kind)
+        dtype, key, numel, _ = storage_reference(pid)
+        key = _key(key)
         known = storages.get(key)
         if known is None:
             storage = archive.storage(f"{folder}/{key}", big_endian=big_endian)
@@ -50,17 +50,11 @@ def read_pickle(archive: ZipArchive) -> Any:
     return tree
 
 
-def _storage_reference(pid: Any) -> tuple[Any, str, int]:
-    """Return class, key and number of elements of `("storage", class, key, location, numel)`."""
-    if not isinstance(pid, tuple) or len(pid) not in (5, 6) or pid[0] != "storage":
-        raise CheckpointError("a pickle refers to something that is not a storage")
-    _, kind, key, _, numel = pid[:5]
+def _key(key: Any) -> str:
     text = str(key) if type(key) is int else key
     if not isinstance(text, str) or not _KEY.fullmatch(text):
         raise CheckpointError(f"expected letters and digits as the key of a storage, found {quoted(key)}")
-    if type(numel) is not int:
-        raise CheckpointError(f"expected a number of elements, found a {type(numel).__name__}")
-    return kind, text, numel
+    return text
 
 
 def byte_order_is_big(archive: ZipArchive) -> bool:

@@ -25,6 +25,7 @@ __all__ = [
     "itemsize_of",
     "rebuild_dense",
     "storage_dtype",
+    "storage_reference",
     "typed_storage",
     "unsupported_dtype",
 ]
@@ -69,6 +70,19 @@ def storage_dtype(kind: Any) -> str:
         if kind.module in ("torch", "torch.cuda") and kind.name in STORAGES:
             return STORAGES[kind.name]
     raise CheckpointError(f"expected a storage class of torch, found {backticked(kind)}")
+
+
+def storage_reference(pid: Any) -> tuple[str, Any, int, Any]:
+    """Return dtype, key, number of elements and view of a persistent id.
+
+    That is `("storage", class, key, location, numel)`, in streams with the view of the storage behind it, or None.
+    """
+    if not isinstance(pid, tuple) or len(pid) not in (5, 6) or pid[0] != "storage":
+        raise CheckpointError("a pickle refers to something that is not a storage")
+    _, kind, key, _, numel = pid[:5]
+    if type(numel) is not int:
+        raise CheckpointError(f"expected a number of elements, found a {type(numel).__name__}")
+    return storage_dtype(kind), key, numel, pid[5] if len(pid) == 6 else None
 
 
 def typed_storage(storage: Storage, dtype: str, numel: Any) -> TypedStorage:

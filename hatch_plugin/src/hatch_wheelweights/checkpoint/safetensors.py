@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 import numpy as np
 
 from hatch_wheelweights.checkpoint.contents import Contents
-from hatch_wheelweights.checkpoint.tensors import MAX_RANK, LazyTensor, Storage, broken_tensor, strided_tensor
+from hatch_wheelweights.checkpoint.tensors import (
+    MAX_RANK,
+    LazyTensor,
+    Storage,
+    broken_tensor,
+    contiguous_strides,
+    strided_tensor,
+)
 from hatch_wheelweights.errors import CheckpointError
 from wheelweights.dtypes import DTYPES
 from wheelweights.errors import backticked
@@ -185,10 +192,7 @@ def _tensor(data: mmap, start: int, entry: _Entry) -> LazyTensor:
         return broken_tensor(entry.dtype, entry.shape, fault).named(entry.key)
     nbytes = entry.end - entry.begin
     storage = Storage(nbytes, functools.partial(_bytes, data, start + entry.begin, nbytes))
-    strides = [1] * len(entry.shape)
-    for axis in range(len(entry.shape) - 2, -1, -1):
-        strides[axis] = strides[axis + 1] * max(entry.shape[axis + 1], 1)
-    return strided_tensor(storage, dtype, 0, entry.shape, tuple(strides)).named(entry.key)
+    return strided_tensor(storage, dtype, 0, entry.shape, contiguous_strides(entry.shape)).named(entry.key)
 
 
 def _bytes(data: mmap, start: int, size: int) -> NDArray[np.uint8]:

@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["BLOCK_BYTES", "READING", "LazyTensor", "Storage", "broken_tensor", "is_contiguous", "strided_tensor"]
+__all__ = [
+    "BLOCK_BYTES",
+    "READING",
+    "LazyTensor",
+    "Storage",
+    "broken_tensor",
+    "contiguous_strides",
+    "is_contiguous",
+    "strided_tensor",
+]
 
 # The file whose tensors are being described, for errors
 READING: Final[ContextVar[str | None]] = ContextVar("READING", default=None)
@@ -187,6 +196,15 @@ def _strided_blocks(
     for block in blocks:
         native = block.astype(block.dtype.newbyteorder("<"), copy=False)
         yield _normal_bools(native) if dtype == "bool" else native.view(numpy_dtype(dtype))
+
+
+def contiguous_strides(shape: tuple[int, ...], *, fortran: bool = False) -> tuple[int, ...]:
+    """Return the strides, in elements, of a contiguous array in C or Fortran order."""
+    strides, step = [], 1
+    for size in shape if fortran else reversed(shape):
+        strides.append(step)
+        step *= max(size, 1)
+    return tuple(strides if fortran else reversed(strides))
 
 
 def is_contiguous(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
