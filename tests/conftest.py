@@ -14,7 +14,7 @@ import pytest
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
-from projects import Project, make_project
+from making.projects import Project, make_project
 
 if TYPE_CHECKING:
     from collections.abc import Callable

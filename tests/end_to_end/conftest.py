@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import wheelweights as ww
-from projects import CONV2D
+from making.projects import CONV2D
 
 if TYPE_CHECKING:
     from collections.abc import Callable

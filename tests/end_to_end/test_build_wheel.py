@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 
-from hatch_wheelweights import _wheel, hooks
-from helpers import safetensors
-from projects import RECORD
-from wheels import assert_sound, members, read_member
+from hatch_wheelweights import hooks, wheel
+from making.checkpoints import safetensors
+from making.projects import RECORD
+from looking.wheels import assert_sound, members, read_member
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from projects import Project
+    from making.projects import Project
 
 DIST_INFO = "demo-1.0.dist-info"
 METADATA = [f"{DIST_INFO}/{name}" for name in ("METADATA", "WHEEL", "RECORD")]
@@ -318,7 +318,7 @@ def test_leaves_no_wheel_without_its_records(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(_wheel._ZipWriter, "close", full)
+    monkeypatch.setattr(wheel._ZipWriter, "close", full)
     project = new_project()
     with pytest.raises(OSError, match="No space left"):
         project.wheel()

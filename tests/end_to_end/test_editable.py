@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hatch_wheelweights import convert
-from helpers import safetensors
-from projects import RECORD
-from wheels import members
+from making.checkpoints import safetensors
+from making.projects import RECORD
+from looking.wheels import members
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from projects import Project
+    from making.projects import Project
 
 LONG_AGO = (1_000_000_000, 1_000_000_000)
 
@@ -95,7 +95,7 @@ def test_renews_a_record_of_another_version_of_the_plugin(
 ) -> None:
     project = new_project()
     project.wheel("editable")
-    monkeypatch.setattr("hatch_wheelweights._convert.GENERATOR", "hatch-wheelweights 9.9.9")
+    monkeypatch.setattr("hatch_wheelweights.conversion.GENERATOR", "hatch-wheelweights 9.9.9")
     assert is_rewritten(project)
 
 

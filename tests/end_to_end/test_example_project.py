@@ -13,7 +13,7 @@ import pytest
 from hatchling.builders.sdist import SdistBuilder
 from hatchling.builders.wheel import WheelBuilder
 
-from wheels import assert_sound, members, read_member
+from looking.wheels import assert_sound, members, read_member
 
 EXAMPLE = Path(__file__).parents[2] / "example_project"
 

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from helpers import safetensors
-from projects import RECORD
-from wheels import assert_sound
+from making.checkpoints import safetensors
+from making.projects import RECORD
+from looking.wheels import assert_sound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from projects import Project
+    from making.projects import Project
 
     Run = Callable[..., str]
 

@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 
 import wheelweights as ww
-from closeness import TOLERANCES, assert_close
+from looking.closeness import TOLERANCES, assert_close
 from hatch_wheelweights import open_checkpoint
-from wheels import assert_sound, members
+from looking.wheels import assert_sound, members
 from wheelweights import nn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from projects import Project
+    from making.projects import Project
 
 CLIP = Path(__file__).parents[1] / "checkpoints" / "clip_style"
 

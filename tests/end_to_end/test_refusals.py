@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from projects import RECORD
+from making.projects import RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from projects import Project
+    from making.projects import Project
 
     Refused = Callable[[Callable[[], object]], str]
 
@@ -120,6 +120,6 @@ def test_a_bug_of_ours_is_not_dressed_up(new_project: Callable[..., Project], mo
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("hatch_wheelweights._convert.convert_record", broken)
+    monkeypatch.setattr("hatch_wheelweights.conversion.convert_record", broken)
     with pytest.raises(ZeroDivisionError):
         new_project().wheel()

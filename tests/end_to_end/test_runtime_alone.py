@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 import wheelweights as ww
-from closeness import assert_close
+from looking.closeness import assert_close
 from hatch_wheelweights import convert
-from projects import CONV2D
+from making.projects import CONV2D
 from wheelweights.dtypes import DTYPES
 
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from projects import RECORD
+from making.projects import RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from projects import Project
+    from making.projects import Project
 
 
 def content(sdist: Path) -> list[str]:

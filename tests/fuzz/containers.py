@@ -7,8 +7,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the writers of the tests
 
-from helpers import legacy_checkpoint, tar_checkpoint
-from seeds import SEEDS, torchscript, wrapped
+from making.checkpoints import legacy_checkpoint, tar_checkpoint
+from making.seeds import SEEDS, torchscript, wrapped
 
 CONTAINERS = [bytes, wrapped, legacy_checkpoint, tar_checkpoint, torchscript]
 

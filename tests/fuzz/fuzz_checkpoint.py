@@ -20,13 +20,13 @@ import atheris
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the writers of the tests
 
 with atheris.instrument_imports(include=["hatch_wheelweights", "wheelweights"]):
-    import hatch_wheelweights._transforms  # noqa: F401  (imported late otherwise, and not instrumented)
+    import hatch_wheelweights.steps.pipeline  # noqa: F401  (imported late otherwise, and not instrumented)
     from hatch_wheelweights import open_checkpoint
     from wheelweights.errors import WheelweightsError
 
 from containers import CONTAINERS
 
-from opening import watched
+from looking.opening import watched
 
 MAX_TENSOR_BYTES = 1 << 22
 HERE = Path(__file__).parent

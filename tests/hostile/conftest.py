@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from hatch_wheelweights.errors import CheckpointError
-from helpers import VALUES
-from opening import outcome, outcome_in_a_process
+from making.checkpoints import VALUES
+from looking.opening import outcome, outcome_in_a_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from opening import Refused
+    from looking.opening import Refused
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from helpers import (
+from making.checkpoints import (
     FLOATS,
     VALUES,
     Code,
@@ -22,10 +22,10 @@ from helpers import (
     zip_archive,
     zip_checkpoint,
 )
-from seeds import CODE, scripted, torchscript
+from making.seeds import CODE, scripted, torchscript
 
 if TYPE_CHECKING:
-    from opening import Refused
+    from looking.opening import Refused
 
 
 def test_opens_a_well_formed_torchscript_archive(opened: Any) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hatch_wheelweights.errors import UnsafePickleError
-from helpers import (
+from making.checkpoints import (
     FLOATS,
     LEGACY_MAGIC,
     VALUES,
@@ -38,7 +38,7 @@ from helpers import (
 )
 
 if TYPE_CHECKING:
-    from opening import Refused
+    from looking.opening import Refused
 
 MAGIC = 0x1950A86A20F9469CFC6C
 OTHER = struct.pack("<4f", 9, 9, 9, 9)

@@ -11,7 +11,7 @@ import pytest
 
 from hatch_wheelweights import open_checkpoint
 from hatch_wheelweights.errors import UnsafePickleError
-from helpers import (
+from making.checkpoints import (
     CONTAINERS,
     VALUES,
     Code,
@@ -35,7 +35,7 @@ from helpers import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from opening import Refused
+    from looking.opening import Refused
 
 every_container = pytest.mark.parametrize("container", CONTAINERS.values(), ids=CONTAINERS)
 

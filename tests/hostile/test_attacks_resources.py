@@ -9,7 +9,7 @@ import pytest
 
 from hatch_wheelweights import open_checkpoint
 from hatch_wheelweights.errors import CheckpointError
-from helpers import (
+from making.checkpoints import (
     CONTAINERS,
     Code,
     beside,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from opening import Refused
+    from looking.opening import Refused
 
 every_container = pytest.mark.parametrize("container", CONTAINERS.values(), ids=CONTAINERS)
 

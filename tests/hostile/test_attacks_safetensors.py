@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from helpers import FLOATS, VALUES, safetensors
+from making.checkpoints import FLOATS, VALUES, safetensors
 
 if TYPE_CHECKING:
-    from opening import Refused
+    from looking.opening import Refused
 
 OTHER = struct.pack("<4f", 9, 9, 9, 9)
 ENTRY = '{"dtype":"F32","shape":[4],"data_offsets":[0,16]}'

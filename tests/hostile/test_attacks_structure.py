@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from helpers import (
+from making.checkpoints import (
     CONTAINERS,
     VALUES,
     Code,
@@ -25,7 +25,7 @@ from helpers import (
 )
 
 if TYPE_CHECKING:
-    from opening import Refused
+    from looking.opening import Refused
 
 every_container = pytest.mark.parametrize("container", CONTAINERS.values(), ids=CONTAINERS)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from helpers import (
+from making.checkpoints import (
     FLOATS,
     VALUES,
     Code,
@@ -23,7 +23,7 @@ from helpers import (
 )
 
 if TYPE_CHECKING:
-    from opening import Refused
+    from looking.opening import Refused
 
 
 GREAT = 1 << 62

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from helpers import (
+from making.checkpoints import (
     FLOATS,
     VALUES,
     Code,
@@ -29,7 +29,7 @@ from helpers import (
 )
 
 if TYPE_CHECKING:
-    from opening import Refused
+    from looking.opening import Refused
 
 OTHER = struct.pack("<4f", 9, 9, 9, 9)
 ZEROS = bytes(20_000_000)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hatch_wheelweights import open_checkpoint
-from helpers import LEGACY_MAGIC, Member, legacy_storage, pickled, state_dict, storage, tensor, torch_members, zip_end
+from making.checkpoints import LEGACY_MAGIC, Member, legacy_storage, pickled, state_dict, storage, tensor, torch_members, zip_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable

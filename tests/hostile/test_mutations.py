@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hatch_wheelweights import open_checkpoint
-from helpers import Code, build, call, code, get, name, pickled, put, storage, tensor, zip_checkpoint
-from opening import read_everything, unless_it_hangs
-from seeds import SEEDS, wrapped
+from making.checkpoints import Code, build, call, code, get, name, pickled, put, storage, tensor, zip_checkpoint
+from looking.opening import read_everything, unless_it_hangs
+from making.seeds import SEEDS, wrapped
 from wheelweights.errors import WheelweightsError
 
 MUTANTS = 20_000

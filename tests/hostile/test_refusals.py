@@ -10,7 +10,7 @@ import pytest
 
 from hatch_wheelweights import open_checkpoint
 from hatch_wheelweights.errors import CheckpointError, UnsafePickleError
-from helpers import (
+from making.checkpoints import (
     Code,
     Member,
     build,
@@ -28,7 +28,7 @@ from helpers import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from opening import Refused
+    from looking.opening import Refused
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import helpers  # noqa: E402
+from making import checkpoints  # noqa: E402
 from hatch_wheelweights import open_checkpoint  # noqa: E402
 from hatch_wheelweights.errors import CheckpointError  # noqa: E402
 
@@ -430,21 +430,21 @@ def test_refuses_by_name_what_a_record_has_not(tmp_path: Path, kind: str, protoc
 def test_torch_reads_what_the_writers_write(tmp_path: Path) -> None:
     """The files that hostile ones are made of are well-formed, in torch's eyes too."""
     files = {
-        "zip": helpers.zip_checkpoint(),
-        "legacy": helpers.legacy_checkpoint(),
-        "python 2": helpers.python2_checkpoint(),
-        "tar": helpers.tar_checkpoint(),
+        "zip": checkpoints.zip_checkpoint(),
+        "legacy": checkpoints.legacy_checkpoint(),
+        "python 2": checkpoints.python2_checkpoint(),
+        "tar": checkpoints.tar_checkpoint(),
     }
     for kind, data in files.items():
         (tmp_path / kind).write_bytes(data)
-        assert torch.load(tmp_path / kind, weights_only=kind != "tar")["w"].tolist() == list(helpers.VALUES)
+        assert torch.load(tmp_path / kind, weights_only=kind != "tar")["w"].tolist() == list(checkpoints.VALUES)
 
 
 def test_torch_and_we_read_the_same_tar(tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     path.write_bytes(
-        helpers.tar_checkpoint(
-            storages=helpers.tar_storages(views=[(9, 1, 1, 3)]), tensors=helpers.tar_tensors(of=9, size=(2,), offset=1)
+        checkpoints.tar_checkpoint(
+            storages=checkpoints.tar_storages(views=[(9, 1, 1, 3)]), tensors=checkpoints.tar_tensors(of=9, size=(2,), offset=1)
         )
     )
     assert_same(read(path), torch.load(path, weights_only=False))

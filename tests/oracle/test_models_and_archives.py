@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 
 from hatch_wheelweights import open_checkpoint  # noqa: E402
 from hatch_wheelweights.errors import CheckpointError  # noqa: E402
-from torch_models import Net, Plain, assert_state_dict, both_containers, every_protocol  # noqa: E402
+from making.torch_models import Net, Plain, assert_state_dict, both_containers, every_protocol  # noqa: E402
 
 if TYPE_CHECKING:
     from pathlib import Path

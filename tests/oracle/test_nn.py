@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from closeness import assert_close
+from looking.closeness import assert_close
 from wheelweights import nn
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import wheelweights as ww
-from closeness import assert_close
+from looking.closeness import assert_close
 from wheelweights import nn
 
 torch = pytest.importorskip("torch")

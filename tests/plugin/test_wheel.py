@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hatch_wheelweights import _wheel
-from hatch_wheelweights._wheel import add_records
+
+from hatch_wheelweights import wheel as wheel_module
+from hatch_wheelweights.wheel import BLOCK_BYTES, add_records
 from hatch_wheelweights.errors import ConfigError
-from wheels import assert_sound, local_header, local_headers, members, read_member
+from looking.wheels import assert_sound, local_header, local_headers, members, read_member
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from projects import Project
+    from making.projects import Project
 
 LISTING = "demo-1.0.dist-info/RECORD"
 NOISE = random.Random(0).randbytes(300_000)
@@ -132,7 +133,7 @@ def test_any_name_is_listed_as_it_is(wheel: Path, file: Callable[..., Path], nam
 
 
 @COMPRESSIONS
-@pytest.mark.parametrize("size", [0, 1, _wheel.BLOCK_BYTES, _wheel.BLOCK_BYTES + 1])
+@pytest.mark.parametrize("size", [0, 1, BLOCK_BYTES, BLOCK_BYTES + 1])
 def test_any_size_is_kept(wheel: Path, file: Callable[..., Path], size: int, compression: str) -> None:
     add_records(wheel, {"demo/model.mpk": file(bytes(size))}, compression)
     assert read_member(wheel, "demo/model.mpk") == bytes(size)
@@ -203,7 +204,7 @@ def test_keeps_the_mode_of_the_wheel(wheel: Path, file: Callable[..., Path]) -> 
 def test_zip64_fields_stand_exactly_from_the_limit_on(
     wheel: Path, file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, size: int, zip64: bool, compression: str
 ) -> None:
-    monkeypatch.setattr(_wheel, "ZIP64_LIMIT", 10_000)
+    monkeypatch.setattr(wheel_module, "ZIP64_LIMIT", 10_000)
     content = bytes(size)
     add_records(wheel, {"demo/model.mpk": file(content)}, compression)
     assert read_member(wheel, "demo/model.mpk") == content
@@ -225,7 +226,7 @@ def test_zip64_fields_stand_exactly_from_the_limit_on(
 def test_offsets_past_the_limit_get_zip64_fields(
     wheel: Path, file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_wheel, "ZIP64_LIMIT", 5_000)
+    monkeypatch.setattr(wheel_module, "ZIP64_LIMIT", 5_000)
     add_records(wheel, {"demo/a.mpk": file(NOISE[:4_900], "a"), "demo/b.mpk": file(NOISE[:4_900], "b")}, "stored")
     assert_sound(wheel)
     with zipfile.ZipFile(wheel) as archive:
@@ -241,7 +242,7 @@ def test_many_members_get_a_zip64_end(wheel: Path, file: Callable[..., Path], mo
     count = len(members(wheel)) + 3
     record = file(b"x")
     for limit, expected in ((count + 1, False), (count, True)):
-        monkeypatch.setattr(_wheel, "ZIP64_COUNT_LIMIT", limit)
+        monkeypatch.setattr(wheel_module, "ZIP64_COUNT_LIMIT", limit)
         twin = wheel.with_name(f"{limit}.whl")
         twin.write_bytes(wheel.read_bytes())
         add_records(twin, {f"demo/{number}.mpk": record for number in range(3)}, "deflated")
@@ -252,7 +253,7 @@ def test_many_members_get_a_zip64_end(wheel: Path, file: Callable[..., Path], mo
 def test_stores_what_deflating_would_lengthen_past_the_zip64_limit(
     wheel: Path, file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_wheel, "ZIP64_LIMIT", 10_000)
+    monkeypatch.setattr(wheel_module, "ZIP64_LIMIT", 10_000)
     add_records(wheel, {"demo/model.mpk": file(NOISE[:9_999])}, "deflated")
     with zipfile.ZipFile(wheel) as archive:
         info = archive.getinfo("demo/model.mpk")

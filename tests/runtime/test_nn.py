@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wheelweights as ww
-from closeness import assert_close
+from looking.closeness import assert_close
 from wheelweights import nn
 from wheelweights.nn import _conv, _functional
 

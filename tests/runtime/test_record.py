@@ -22,7 +22,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from records_by_hand import MAGIC, VALUES, buffer, entry, record
+from making.records import MAGIC, VALUES, buffer, entry, record
 from wheelweights import DtypeError, Record, RecordError, TensorInfo, open_record, write_record
 from wheelweights.dtypes import DTYPES, numpy_dtype
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from records_by_hand import FLOATS, MAGIC, VALUES, Packed, Pairs, buffer, entry, record, zeros_in_header
+from making.records import FLOATS, MAGIC, VALUES, Packed, Pairs, buffer, entry, record, zeros_in_header
 from wheelweights import DtypeError, Record, RecordError, WheelweightsError, open_record
 from wheelweights.record import MAX_BUFFER, MAX_HEADER, read_record
 

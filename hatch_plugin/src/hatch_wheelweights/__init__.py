@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from hatch_wheelweights._version import __version__
 
 if TYPE_CHECKING:
-    from hatch_wheelweights._config import load_config
-    from hatch_wheelweights._convert import Conversion, convert
-    from hatch_wheelweights._transforms import Report
+    from hatch_wheelweights.steps.configuration import load_config
+    from hatch_wheelweights.conversion import Conversion, convert
+    from hatch_wheelweights.steps.pipeline import Report
     from hatch_wheelweights.checkpoint import Checkpoint, Global, LazyTensor, Opaque, open_checkpoint
     from hatch_wheelweights.errors import CheckpointError, ConfigError, RemapError, UnsafePickleError
 
@@ -35,9 +35,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "_config": ("load_config",),
-    "_convert": ("Conversion", "convert"),
-    "_transforms": ("Report",),
+    "steps.configuration": ("load_config",),
+    "conversion": ("Conversion", "convert"),
+    "steps.pipeline": ("Report",),
     "checkpoint": ("Checkpoint", "Global", "LazyTensor", "Opaque", "open_checkpoint"),
     "errors": ("CheckpointError", "ConfigError", "RemapError", "UnsafePickleError"),
 }

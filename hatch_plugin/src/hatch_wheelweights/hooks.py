@@ -24,7 +24,7 @@ from hatchling.plugin import hookimpl
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from hatch_wheelweights._options import RecordOptions
+    from hatch_wheelweights.options.table import RecordOptions
     from hatch_wheelweights.errors import ConfigError
 
     Job = tuple[Path, Path, RecordOptions]  # source and output, in the project
@@ -86,7 +86,7 @@ class WheelweightsBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # no
 
     def clean(self, versions: list[str]) -> None:  # noqa: ARG002
         """Remove the records that editable builds wrote into the tree; leave other files that are there."""
-        from hatch_wheelweights._options import load
+        from hatch_wheelweights.options.table import load
 
         with self._errors_for_the_user():
             for record in load(self.config).records:
@@ -95,7 +95,7 @@ class WheelweightsBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # no
                         output.unlink()
 
     def _jobs(self) -> tuple[Job, ...]:
-        from hatch_wheelweights._options import load, resolve
+        from hatch_wheelweights.options.table import load, resolve
 
         return resolve(load(self.config), self.root)
 
@@ -140,7 +140,7 @@ class WheelweightsBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # no
 
     def _convert_into_tree(self, jobs: tuple[Job, ...], files_of: Mapping[Path, Sequence[Path]]) -> None:
         """Convert to where an editable install looks, but for records that are up to date there."""
-        from hatch_wheelweights._convert import is_current
+        from hatch_wheelweights.conversion import is_current
 
         for source, output, options in jobs:
             shown = self._in_project(output)
@@ -152,7 +152,7 @@ class WheelweightsBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # no
 
     def _convert(self, source: Path, output: Path, options: RecordOptions, *, shown: str) -> None:
         """Write one record and tell the user of it, in one line where all is well."""
-        from hatch_wheelweights._convert import convert_record
+        from hatch_wheelweights.conversion import convert_record
 
         done = convert_record(source, output, options)
         source_shown = self._in_project(source)
@@ -164,8 +164,8 @@ class WheelweightsBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # no
         self.app.display_info(f"{shown}: {tensors}, {done.nbytes:,} bytes, from {source_shown} ({done.format})")
 
     def _add_records(self, wheel: Path) -> None:
-        from hatch_wheelweights._options import load
-        from hatch_wheelweights._wheel import add_records
+        from hatch_wheelweights.options.table import load
+        from hatch_wheelweights.wheel import add_records
 
         add_records(wheel, self._converted, load(self.config).compression)
 

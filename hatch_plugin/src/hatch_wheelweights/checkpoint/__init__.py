@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
 
-    from hatch_wheelweights._transforms import Report
+    from hatch_wheelweights.steps.pipeline import Report
 
 __all__ = ["Checkpoint", "Global", "LazyTensor", "Opaque", "open_checkpoint"]
 
@@ -79,11 +79,11 @@ class Checkpoint:
         state_dict, and RemapError where renaming would lose a tensor. `report` is filled with what happened to each
         key.
         """
-        from hatch_wheelweights import _transforms  # noqa: PLC0415 (it stands on this package)
+        from hatch_wheelweights.steps import pipeline  # noqa: PLC0415 (it stands on this package)
 
         tree = self.tree
         with naming(self._shown):
-            tensors = _transforms.state_dict(
+            tensors = pipeline.state_dict(
                 tree,
                 top_level_key=top_level_key,
                 key_remap=key_remap,

@@ -1,0 +1,5 @@
+"""The command `wheelweights`."""
+
+from hatch_wheelweights.cli.commands import cli, main
+
+__all__ = ["cli", "main"]

@@ -1,0 +1,1 @@
+"""What tests are given: files, packages and models made by hand. Nothing here looks at a result."""

@@ -1,0 +1,214 @@
+"""Checkpoints of several files: the index, and the shards that it names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hatch_wheelweights import CheckpointError, convert, open_checkpoint
+from making.checkpoints import FLOATS, VALUES, legacy_checkpoint, pickled, safetensors, tensor, zip_checkpoint
+from wheelweights import open_record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+INDEX = "model.safetensors.index.json"
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def shard(*keys: str) -> bytes:
+    """Write a safetensors file whose tensors hold their index, their index again, and so on."""
+    tensors = {key: ("F32", [2], 8 * at, 8 * at + 8) for at, key in enumerate(keys)}
+    return safetensors(tensors, b"".join(struct.pack("<2f", at, at) for at in range(len(keys))))
+
+
+def lay(folder: Path, weight_map: dict[str, str], *, index: str = INDEX, **files: bytes) -> None:
+    """Write an index and its files; `one_bin` is `one.bin`, `sub__one_bin` is in a folder."""
+    for name, data in files.items():
+        path = folder / name.replace("__", "/").replace("_", ".")
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+    (folder / index).write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": weight_map}, indent=2))
+
+
+def failure(index: str = INDEX) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        open_checkpoint(index).state_dict()
+    return str(caught.value)
+
+
+def test_reads_the_shards_in_the_order_of_the_index(tmp_path: Path) -> None:
+    weights = {"b": "two.st", "a": "one.st", "d": "two.st", "c": "one.st"}
+    lay(tmp_path, weights, one_st=shard("a", "c"), two_st=shard("d", "b"))
+    with open_checkpoint(INDEX) as checkpoint:
+        assert checkpoint.kind == "sharded-safetensors"
+        assert [str(file) for file in checkpoint.files] == [INDEX, "two.st", "one.st"]
+        assert checkpoint.warnings == ()
+        found = checkpoint.state_dict()
+    assert {key: each.numpy().tolist() for key, each in found.items()} == {
+        "b": [1, 1], "a": [0, 0], "d": [0, 0], "c": [1, 1],
+    }  # fmt: skip
+    assert list(found) == ["b", "a", "d", "c"]
+    assert [found[key].path for key in "ab"] == ["one.st", "two.st"]
+
+
+def test_reads_shards_that_torch_wrote_of_every_container(tmp_path: Path) -> None:
+    weights = {"w": "one.bin", "v": "two.bin"}
+    lay(tmp_path, weights, one_bin=zip_checkpoint(), two_bin=legacy_checkpoint(pickled({"v": _legacy()})))
+    checkpoint = open_checkpoint(INDEX)
+    assert checkpoint.kind == "sharded-pytorch"
+    assert [each.numpy().tolist() for each in checkpoint.state_dict().values()] == [list(VALUES)] * 2
+
+
+def _legacy() -> Any:
+    from making.checkpoints import legacy_storage
+
+    return tensor(legacy_storage())
+
+
+def test_a_mixture_of_shards_is_one_of_torch(tmp_path: Path) -> None:
+    lay(tmp_path, {"w": "one.bin", "a": "two.st"}, one_bin=zip_checkpoint(), two_st=shard("a"))
+    assert open_checkpoint(INDEX).kind == "sharded-pytorch"
+
+
+def test_shards_may_lie_in_folders_below_the_index(tmp_path: Path) -> None:
+    lay(tmp_path, {"a": "sub/one.st"}, sub__one_st=shard("a"))
+    assert open_checkpoint(INDEX).state_dict()["a"].numpy().tolist() == [0, 0]
+
+
+def test_is_told_by_its_content_and_not_by_its_name(tmp_path: Path) -> None:
+    lay(tmp_path, {"a": "one.st"}, index="weights.pt", one_st=shard("a"))
+    assert open_checkpoint("weights.pt").kind == "sharded-safetensors"
+
+
+def test_finds_the_shards_beside_the_index_wherever_it_is_opened_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lay(tmp_path, {"a": "one.st"}, one_st=shard("a"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert list(open_checkpoint(f"../{INDEX}").state_dict()) == ["a"]
+
+
+def test_warns_of_tensors_that_the_index_does_not_name(tmp_path: Path) -> None:
+    lay(tmp_path, {"a": "one.st"}, one_st=shard("a", "z", "y"))
+    checkpoint = open_checkpoint(INDEX)
+    assert checkpoint.warnings == ("the shards hold tensors that the index does not name: `y`, `z`",)
+    assert list(checkpoint.state_dict()) == ["a"]
+
+
+def test_converts_into_one_record_that_knows_all_files(tmp_path: Path) -> None:
+    lay(tmp_path, {"a": "one.st", "b": "two.st"}, one_st=shard("a"), two_st=shard("b"))
+    done = convert(INDEX, "model.mpk")
+    assert (done.format, done.tensors) == ("sharded-safetensors", 2)
+    listed = "".join(
+        f"{hashlib.sha256((tmp_path / file).read_bytes()).hexdigest()}  {file}\n"
+        for file in (INDEX, "one.st", "two.st")
+    )
+    assert open_record("model.mpk").metadata["source"] == {
+        "name": INDEX, "sha256": hashlib.sha256(listed.encode()).hexdigest(), "format": "sharded-safetensors",
+    }  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------------------- refusals
+
+
+def test_says_that_a_shard_is_missing(tmp_path: Path) -> None:
+    lay(tmp_path, {"a": "one.st", "b": "gone.st"}, one_st=shard("a"))
+    assert failure() == "gone.st: cannot be opened: No such file or directory\n  Check the path."
+
+
+def test_says_that_a_tensor_is_not_in_its_shard(tmp_path: Path) -> None:
+    lay(tmp_path, {"a": "one.st", "b": "one.st"}, one_st=shard("a"))
+    assert failure() == (f"{INDEX}: tensor `b` is not in its shard 'one.st'\n  Get the index and the shards again.")
+
+
+def test_says_which_shard_is_cut(tmp_path: Path) -> None:
+    lay(tmp_path, {"a": "one.st", "b": "two.st"}, one_st=shard("a"), two_st=shard("b")[:-1])
+    assert failure() == "two.st: truncated: expected 8 bytes of data, found 7\n  Get the file again."
+
+
+def test_says_which_shard_is_a_pointer(tmp_path: Path) -> None:
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5000\n"
+    lay(tmp_path, {"a": "sub/one.st"}, sub__one_st=pointer)
+    assert failure().splitlines()[0] == (
+        "sub/one.st: expected a checkpoint of 5,000 bytes, found its Git LFS pointer (66 bytes)"
+    )
+
+
+def test_refuses_a_shard_with_other_things_than_tensors(tmp_path: Path) -> None:
+    lay(tmp_path, {"w": "one.bin"}, one_bin=zip_checkpoint(pickled({"w": tensor(), "epoch": 3})))
+    assert failure() == ("one.bin: expected a shard with tensors only, found something else\n  Get the shard again.")
+
+
+def test_refuses_a_shard_that_is_the_index_or_another(tmp_path: Path) -> None:
+    lay(tmp_path, {"a": INDEX})
+    assert failure() == f"{INDEX}: expected a shard, found another index of shards"
+    lay(tmp_path, {"a": INDEX}, index="other.json")
+    assert failure("other.json") == f"{INDEX}: expected a shard, found another index of shards"
+
+
+@pytest.mark.parametrize(
+    "name", ["../one.st", "/one.st", "sub/../../one.st", "..", "", ".", "sub\\one.st", "C:one.st", "a\0", "\x1b[2J/.."]
+)
+def test_refuses_names_that_leave_the_folder(tmp_path: Path, name: str) -> None:
+    lay(tmp_path, {"a": name})
+    assert failure() == (
+        f"{INDEX}: expected the name of a shard beside the index, found {name!r}\n  Correct the index."
+    )
+
+
+NO_MAP = (
+    f"{INDEX}: expected a checkpoint or an index of shards, found JSON without `weight_map`\n"
+    "  Give the checkpoint itself."
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{}", NO_MAP),
+        ('{"weight_map": {}}', NO_MAP),
+        ('{"weight_map": []}', NO_MAP),
+        ('{"weight_map": {"a": 1}}', NO_MAP),
+        ('{"weight_map": {"a": null}}', NO_MAP),
+        ('{"weight_map": {"a": "x", "a": "y"}}', f"{INDEX}: the index of shards has a key twice\n  Correct the index."),
+        (
+            '{"weight_map": {}, "weight_map": {"a": "x"}}',
+            f"{INDEX}: the index of shards has a key twice\n  Correct the index.",
+        ),
+        pytest.param(
+            '{"weight_map": {"a": "x"}',
+            f"{INDEX}: expected a checkpoint or an index of shards, found malformed JSON "
+            "(Expecting ',' delimiter: line 1 column 26 (char 25))",
+            id="cut",
+        ),
+    ],
+)
+def test_refuses_an_index_that_is_none(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / INDEX).write_text(text)
+    assert failure() == message
+
+
+def test_deep_json_is_no_index(tmp_path: Path) -> None:
+    (tmp_path / INDEX).write_text('{"a":' * 50_000)
+    assert "malformed JSON" in failure()
+
+
+def test_refuses_more_shards_than_any_model_has(tmp_path: Path) -> None:
+    lay(tmp_path, {f"{number}": f"{number}.st" for number in range(10_001)})
+    assert failure() == f"{INDEX}: expected at most 10,000 shards, found 10,001"
+
+
+def test_values_are_read_from_the_shards(tmp_path: Path) -> None:
+    lay(tmp_path, {"w": "one.bin"}, one_bin=zip_checkpoint(storages={"0": FLOATS[::-1]}))
+    found = open_checkpoint(INDEX).state_dict()["w"].numpy()
+    assert found.tobytes() == FLOATS[::-1]

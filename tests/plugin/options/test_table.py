@@ -1,0 +1,644 @@
+"""The hook's table: what it may say, and that every fault is reported at once with its path."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hatch_wheelweights.options.table import Options, RecordOptions, load, record_options, resolve
+from hatch_wheelweights.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RECORD = {"source": "weights/digits.pt", "output": "src/digits/digits.mpk"}
+AT = "hooks.wheelweights.records[0]"
+
+
+def _table(**options: Any) -> dict[str, Any]:
+    """Return a table with one record that has these options besides the two it needs."""
+    return {"records": [{**RECORD, **{name.replace("_", "-"): value for name, value in options.items()}}]}
+
+
+def _faults(table: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(table)
+    return str(caught.value)
+
+
+# What may be said
+
+
+def test_reads_every_option_of_the_documented_table():
+    table = tomllib.loads(r"""
+        compression = "stored"
+        [[records]]
+        source = "weights/digits.pt"
+        output = "src/digits/digits.mpk"
+        top-level-key = "model_state"
+        key-remap = [ { pattern = 'conv\.(.*)', replacement = '$1' } ]
+        reindex = false
+        precision = "half"
+        include = ['^encoder\.']
+        exclude = ['\.num_batches_tracked$']
+        config-key = ["args", "model"]
+        metadata = { license = "MIT" }
+        whole-model = true
+        debug = true
+    """)
+    record = RecordOptions(
+        source="weights/digits.pt",
+        output="src/digits/digits.mpk",
+        top_level_key=("model_state",),
+        key_remap=(("conv\\.(.*)", "$1"),),
+        reindex=False,
+        precision="half",
+        include=("^encoder\\.",),
+        exclude=("\\.num_batches_tracked$",),
+        config_key=("args", "model"),
+        metadata={"license": "MIT"},
+        whole_model=True,
+        debug=True,
+    )
+    assert load(table) == Options("stored", (record,))
+
+
+def test_defaults_are_those_of_the_documentation():
+    assert load(_table()) == Options("deflated", (RecordOptions(**RECORD),))
+    assert RecordOptions() == RecordOptions(
+        source="",
+        output="",
+        top_level_key=(),
+        key_remap=(),
+        reindex=True,
+        precision="keep",
+        include=(),
+        exclude=(),
+        config_key=(),
+        metadata={},
+        whole_model=False,
+        debug=False,
+    )
+
+
+def test_lets_the_options_of_hatch_itself_pass():
+    hatchs = {
+        "dependencies": ["a"],
+        "require-runtime-dependencies": True,
+        "require-runtime-features": ["b"],
+        "enable-by-default": False,
+    }
+    assert load({**_table(), **hatchs}) == load(_table())
+
+
+def test_never_changes_the_table():
+    table = {"compression": "stored", **_table(key_remap=[{"pattern": "a", "replacement": "b"}], metadata={"a": "b"})}
+    before = copy.deepcopy(table)
+    options = load(table)
+    assert table == before
+    table["records"][0]["metadata"]["a"] = "c"
+    assert options.records[0].metadata == {"a": "b"}
+
+
+def test_makes_paths_plain():
+    (record,) = load({"records": [{"source": "./weights//digits.pt", "output": "src/./digits.mpk"}]}).records
+    assert (record.source, record.output) == ("weights/digits.pt", "src/digits.mpk")
+
+
+@pytest.mark.parametrize(
+    "output", ["src/{stem}.mpk", "src/{stem}/weights.mpk", "src/{stem}-{stem}.mpk"], ids=["name", "folder", "twice"]
+)
+def test_takes_a_stem_with_and_without_a_glob(output):
+    for source in ("weights/*.pt", "weights/a.pt"):
+        assert load({"records": [{"source": source, "output": output}]}).records[0].output == output
+
+
+# Faults
+
+
+def test_gathers_all_faults_with_their_paths():
+    table = {
+        "compresion": "stored",
+        "compression": "zip",
+        "records": [
+            {
+                "source": "../digits.pt",
+                "output": "digits.bin",
+                "key-remap": [{"pattern": "a", "replacement": "b"}, {"pattern": "conv(\\.(.*)", "replacement": "$1"}],
+                "precision": "float16",
+            },
+            "weights.pt",
+            {"source": "a.pt"},
+        ],
+    }
+    assert _faults(table) == (
+        "configuration: 8 faults: hooks.wheelweights.compresion, hooks.wheelweights.compression,"
+        f" {AT}.source, {AT}.output and 4 more\n"
+        "  hooks.wheelweights.compresion: unknown option\n"
+        "    Did you mean `compression`?\n"
+        "  hooks.wheelweights.compression: expected `deflated` or `stored`, found `zip`\n"
+        f"  {AT}.source: expected a path inside the project, found `..` in `../digits.pt`\n"
+        "    Move the file into the project: an sdist holds nothing from outside.\n"
+        f"  {AT}.output: expected a path ending in `.mpk`, found `digits.bin`\n"
+        "    Write digits.mpk.\n"
+        f"  {AT}.key-remap[1].pattern: missing ), unterminated subpattern at position 4\n"
+        "      conv(\\.(.*)\n"
+        "          ^\n"
+        "    Close the group, or write \\( to match a literal parenthesis.\n"
+        f"  {AT}.precision: expected `keep`, `full`, `half`, `double` or `bfloat16`, found `float16`\n"
+        "    Write half.\n"
+        "  hooks.wheelweights.records[1]: expected a table, found a string (`weights.pt`)\n"
+        "  hooks.wheelweights.records[2].output: expected a path, found nothing\n"
+        '    Write, say: output = "src/my_package/model.mpk"'
+    )
+
+
+def test_one_fault_is_the_whole_message():
+    table = _table(key_remap=[{"pattern": "a", "replacement": "b"}, {"pattern": "conv(\\.(.*)", "replacement": "$1"}])
+    assert _faults(table) == (
+        f"{AT}.key-remap[1].pattern: missing ), unterminated subpattern at position 4\n"
+        "    conv(\\.(.*)\n"
+        "        ^\n"
+        "  Close the group, or write \\( to match a literal parenthesis."
+    )
+
+
+def test_error_keeps_its_faults_and_survives_pickling():
+    with pytest.raises(ConfigError) as caught:
+        load(_table(debug=1, reindex=0))
+    assert caught.value.errors == (
+        f"{AT}.debug: expected a boolean, found an integer (1)",
+        f"{AT}.reindex: expected a boolean, found an integer (0)",
+    )
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (again.errors, str(again)) == (caught.value.errors, str(caught.value))
+
+
+NO_RECORD = (
+    "hooks.wheelweights.records: expected at least one record, found none\n"
+    "    [[tool.hatch.build.hooks.wheelweights.records]]\n"
+    '    source = "weights/model.pt"\n'
+    '    output = "src/my_package/model.mpk"\n'
+    "  Add such a table to pyproject.toml."
+)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        pytest.param({}, NO_RECORD, id="no records"),
+        pytest.param({"records": []}, NO_RECORD, id="empty records"),
+        pytest.param(
+            {"records": RECORD},
+            "hooks.wheelweights.records: expected an array of tables, found a table\n"
+            "  Write [[tool.hatch.build.hooks.wheelweights.records]].",
+            id="single brackets",
+        ),
+        pytest.param(
+            {"records": "a.pt"},
+            "hooks.wheelweights.records: expected an array of tables, found a string (`a.pt`)",
+            id="records is a string",
+        ),
+        pytest.param(
+            {**_table(), "precision": "half"},
+            "hooks.wheelweights.precision: unknown option\n"
+            "  Move it to [[tool.hatch.build.hooks.wheelweights.records]].",
+            id="option of a record above it",
+        ),
+        pytest.param(
+            _table(compression="stored"),
+            f"{AT}.compression: unknown option\n  Move it to [tool.hatch.build.hooks.wheelweights].",
+            id="option of the hook in a record",
+        ),
+        pytest.param(
+            _table(frobnicate=1),
+            f"{AT}.frobnicate: unknown option\n"
+            "  Remove it, or use one of: config-key, debug, exclude, include, key-remap, metadata, output, precision,"
+            " reindex, source, top-level-key, whole-model.",
+            id="no near option",
+        ),
+        pytest.param(
+            {"records": [{**RECORD, "top_level_key": "a"}]},
+            f"{AT}.top_level_key: unknown option\n  Did you mean `top-level-key`?",
+            id="underscores",
+        ),
+        pytest.param(
+            {"records": [{**RECORD, "a b\n": "a"}]},
+            f'{AT}."a b\\n": unknown option\n'
+            "  Remove it, or use one of: config-key, debug, exclude, include, key-remap, metadata, output, precision,"
+            " reindex, source, top-level-key, whole-model.",
+            id="a key that needs quotes",
+        ),
+    ],
+)
+def test_rejects_a_table_of_another_shape(table, message):
+    assert _faults(table) == message
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("source", 3, "source: expected a string, found an integer (3)"),
+        ("source", "", "source: expected the path of a file, found an empty string"),
+        ("source", " ", "source: expected the path of a file, found ` `"),
+        ("source", ".", "source: expected the path of a file, found `.`"),
+        ("source", "a\0b", "source: expected a path, found control characters in `a\\x00b`"),
+        (
+            "source",
+            "/data/a.pt",
+            (
+                "source: expected a path relative to the project, found `/data/a.pt`\n"
+                "  Move the file into the project: an sdist holds nothing from outside."
+            ),
+        ),
+        (
+            "source",
+            "C:/a.pt",
+            (
+                "source: expected a path relative to the project, found `C:/a.pt`\n"
+                "  Move the file into the project: an sdist holds nothing from outside."
+            ),
+        ),
+        (
+            "source",
+            "~/a.pt",
+            (
+                "source: expected a path relative to the project, found `~/a.pt`\n"
+                "  Move the file into the project: an sdist holds nothing from outside."
+            ),
+        ),
+        (
+            "source",
+            "\\\\server\\share\\a.pt",
+            (
+                "source: expected a path relative to the project, found `\\\\server\\share\\a.pt`\n"
+                "  Move the file into the project: an sdist holds nothing from outside."
+            ),
+        ),
+        (
+            "source",
+            "weights\\digits.pt",
+            "source: expected forward slashes, found `weights\\digits.pt`\n  Write weights/digits.pt.",
+        ),
+        (
+            "source",
+            "a/../b.pt",
+            (
+                "source: expected a path inside the project, found `..` in `a/../b.pt`\n"
+                "  Move the file into the project: an sdist holds nothing from outside."
+            ),
+        ),
+        ("source", "{stem}.pt", "source: expected no braces, found `{stem}.pt`\n  Write {stem} in `output` only."),
+        ("output", "a.pt", "output: expected a path ending in `.mpk`, found `a.pt`\n  Write a.mpk."),
+        ("output", "src/a", "output: expected a path ending in `.mpk`, found `src/a`\n  Write src/a.mpk."),
+        ("output", "a.MPK", "output: expected a path ending in `.mpk`, found `a.MPK`\n  Write a.mpk."),
+        ("output", ".mpk", "output: expected a path ending in `.mpk`, found `.mpk`\n  Write .mpk.mpk."),
+        (
+            "output",
+            "/a.mpk",
+            (
+                "output: expected a path relative to the project, found `/a.mpk`\n"
+                "  Move the file into the project: an sdist holds nothing from outside."
+            ),
+        ),
+        ("output", "{name}.mpk", "output: expected no braces but `{stem}`, found `{name}`"),
+        ("output", "{stem.mpk", "output: expected no braces but `{stem}`, found `{stem.mpk`"),
+        ("output", "stem}.mpk", "output: expected no braces but `{stem}`, found `}`"),
+        (
+            "output",
+            "src/*.mpk",
+            (
+                "output: expected a path that every system can hold, found `*` in `src/*.mpk`\n"
+                "  Write {stem} for the name of each file that `source` matches."
+            ),
+        ),
+        (
+            "output",
+            "a:b/c?.mpk",
+            (
+                "output: expected a path relative to the project, found `a:b/c?.mpk`\n"
+                "  Move the file into the project: an sdist holds nothing from outside."
+            ),
+        ),
+        ("output", "a<b.mpk", "output: expected a path that every system can hold, found `<` in `a<b.mpk`"),
+        ("top-level-key", 1, "top-level-key: expected a string or an array of strings, found an integer (1)"),
+        ("top-level-key", "", "top-level-key: expected a key, found an empty string"),
+        ("top-level-key", [], "top-level-key: expected a key, found an empty array"),
+        ("top-level-key", ["a", 1], "top-level-key[1]: expected a string, found an integer (1)"),
+        ("config-key", {}, "config-key: expected a string or an array of strings, found a table"),
+        ("key-remap", "a", "key-remap: expected an array of tables, found a string (`a`)"),
+        (
+            "key-remap",
+            {"pattern": "a", "replacement": "b"},
+            (
+                "key-remap: expected an array of tables, found a table\n"
+                "  Put it in brackets: [{ pattern = ..., replacement = ... }]"
+            ),
+        ),
+        (
+            "key-remap",
+            [["a", "b"]],
+            (
+                "key-remap[0]: expected a table of `pattern` and `replacement`, found an array\n"
+                "  Write, say: { pattern = 'conv\\.(.*)', replacement = '$1' }"
+            ),
+        ),
+        ("key-remap", [{"pattern": "a"}], "key-remap[0].replacement: expected a string, found nothing"),
+        (
+            "key-remap",
+            [{"pattern": "a", "replacement": "b", "replacment": "c"}],
+            "key-remap[0].replacment: unknown option\n  Did you mean `replacement`?",
+        ),
+        (
+            "key-remap",
+            [{"pattern": 1, "replacement": "b"}],
+            "key-remap[0].pattern: expected a string, found an integer (1)",
+        ),
+        (
+            "key-remap",
+            [{"pattern": "(a)b", "replacement": "$1_x"}],
+            "key-remap[0].replacement: unknown group `1_x` at position 0\n    $1_x\n    ^\n  Write ${1}_x",
+        ),
+        ("reindex", 1, "reindex: expected a boolean, found an integer (1)"),
+        ("debug", "true", "debug: expected a boolean, found a string (`true`)\n  Leave out the quotes."),
+        ("whole-model", [], "whole-model: expected a boolean, found an array"),
+        (
+            "precision",
+            "hlaf",
+            "precision: expected `keep`, `full`, `half`, `double` or `bfloat16`, found `hlaf`\n  Did you mean `half`?",
+        ),
+        (
+            "precision",
+            16.5,
+            "precision: expected `keep`, `full`, `half`, `double` or `bfloat16`, found a float (16.5)",
+        ),
+        (
+            "include",
+            "a.*",
+            "include: expected an array of strings, found a string (`a.*`)\n  Put it in brackets: ['a.*']",
+        ),
+        (
+            "exclude",
+            ["a", "[b"],
+            (
+                "exclude[1]: unterminated character set at position 0\n    [b\n    ^\n"
+                "  Close the class, or write \\[ to match a literal bracket."
+            ),
+        ),
+        ("include", [1], "include[0]: expected a string, found an integer (1)"),
+        ("metadata", "MIT", "metadata: expected a table of strings, found a string (`MIT`)"),
+        ("metadata", {"year": 2026}, "metadata.year: expected a string, found an integer (2026)"),
+        ("metadata", {"a b": True}, 'metadata."a b": expected a string, found a boolean (true)'),
+        (
+            "metadata",
+            {"day": tomllib.loads("d = 2026-01-01")["d"]},
+            "metadata.day: expected a string, found a value of type `date`",
+        ),
+    ],
+)
+def test_says_what_is_wrong_with_an_option(option, value, message):
+    assert _faults({"records": [{**RECORD, option: value}]}) == f"{AT}.{message}"
+
+
+def test_a_glob_needs_a_stem():
+    assert _faults({"records": [{"source": "weights/*.pt", "output": "src/digits/model.mpk"}]}) == (
+        f"{AT}.output: expected `{{stem}}` in it because `source` is a glob, found `src/digits/model.mpk`\n"
+        "  Write src/digits/{stem}.mpk."
+    )
+
+
+@pytest.mark.parametrize(
+    ("second", "ends"),
+    [
+        ("src/digits/digits.mpk", "`src/digits/digits.mpk`"),
+        (
+            "src/Digits/digits.mpk",
+            "`src/digits/digits.mpk` and `src/Digits/digits.mpk`, which are one file on some systems",
+        ),
+        ("src/digits/{stem}.mpk", "`src/digits/digits.mpk`"),
+        ("src//digits/./digits.mpk", "`src/digits/digits.mpk`"),
+    ],
+    ids=["equal", "case", "stem", "not plain"],
+)
+def test_rejects_two_records_with_one_output(second, ends):
+    table = {"records": [RECORD, {"source": "other/digits.pt", "output": second}]}
+    assert _faults(table) == (
+        f"hooks.wheelweights.records[1].output: `weights/digits.pt` and `other/digits.pt` both end at {ends}\n"
+        "  Give every record an output of its own."
+    )
+
+
+def test_rejects_names_that_differ_only_in_their_unicode_form():
+    table = {"records": [RECORD | {"output": "caf\u00e9.mpk"}, RECORD | {"output": "cafe\u0301.mpk"}]}
+    assert "which are one file on some systems" in _faults(table)
+
+
+def test_rejects_an_output_that_is_a_source():
+    table = {"records": [RECORD, {"source": "src/digits/DIGITS.mpk", "output": "b.mpk"}]}
+    assert _faults(table) == (
+        f"{AT}.output: expected a path of its own, found that of hooks.wheelweights.records[1].source:"
+        " `src/digits/digits.mpk`"
+    )
+
+
+words = """records compression source output top-level-key key-remap reindex precision include exclude config-key
+metadata whole-model debug pattern replacement other"""
+keys = st.sampled_from(words.split())
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys | st.text(max_size=3), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(table=st.dictionaries(keys, values), record=st.dictionaries(keys, values))
+def test_no_table_raises_anything_else(table, record):
+    for candidate in (table, {"records": [{**RECORD, **record}]}):
+        assert all(text.startswith("hooks.wheelweights.") for text in _all_faults(candidate))
+
+
+def _all_faults(table: dict[str, Any]) -> tuple[str, ...]:
+    try:
+        load(table)
+    except ConfigError as error:
+        return error.errors
+    return ()
+
+
+# From Python and the command line
+
+
+def test_reads_the_options_of_python():
+    options = {"top_level_key": ("a", "b"), "key_remap": [("a", "b"), {"pattern": "c", "replacement": "d"}]}
+    expected = RecordOptions("a.pt", "b.mpk", top_level_key=("a", "b"), key_remap=(("a", "b"), ("c", "d")))
+    assert record_options(options, source="a.pt", output="b.mpk") == expected
+
+
+def test_rejects_text_that_a_record_cannot_hold():
+    with pytest.raises(ConfigError) as caught:
+        record_options({"metadata": {"license": "M\udcffT"}})
+    assert str(caught.value) == "metadata.license: expected text, found half of a character in 'M\\udcffT'"
+
+
+def test_none_leaves_the_default():
+    assert record_options({"precision": None, "top_level_key": None}) == RecordOptions()
+
+
+def test_takes_paths_by_hand_as_they_are():
+    assert record_options({}, source="/data/../a.pt", output="C:\\b").source == "/data/../a.pt"
+
+
+def test_spells_the_options_as_its_caller_does():
+    with pytest.raises(ConfigError) as caught:
+        record_options({"precision": "hlaf", "topLevelKey": "a"})
+    assert str(caught.value) == (
+        "configuration: 2 faults: topLevelKey, precision\n"
+        "  topLevelKey: unknown option\n"
+        "    Did you mean `top_level_key`?\n"
+        "  precision: expected `keep`, `full`, `half`, `double` or `bfloat16`, found `hlaf`\n"
+        "    Did you mean `half`?"
+    )
+    with pytest.raises(ConfigError) as caught:
+        record_options({"--key-remap": [("(", "")]}, spell=lambda name: f"--{name.replace('_', '-')}")
+    assert caught.value.errors[0].startswith(
+        "--key-remap[0].pattern: missing ), unterminated subpattern at position 0\n"
+    )
+
+
+def test_source_and_output_are_no_options_by_hand():
+    with pytest.raises(ConfigError) as caught:
+        record_options({"source": "a.pt"})
+    assert str(caught.value).startswith("source: unknown option\n")
+
+
+# Files
+
+
+def _project(root: Path, *files: str) -> Path:
+    for file in files:
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).touch()
+    return root
+
+
+def _options(*pairs: tuple[str, str]) -> Options:
+    return load({"records": [{"source": source, "output": output} for source, output in pairs]})
+
+
+def _unresolved(options: Options, root: Path) -> str:
+    with pytest.raises(ConfigError) as caught:
+        resolve(options, root)
+    return str(caught.value)
+
+
+def test_resolves_against_the_project_and_not_the_current_folder(tmp_path, monkeypatch):
+    root = _project(tmp_path / "project", "weights/digits.pt")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert resolve(load(_table(precision="half")), root) == (
+        (root / "weights/digits.pt", root / "src/digits/digits.mpk", RecordOptions(**RECORD, precision="half")),
+    )
+
+
+def test_expands_globs_in_sorted_order_with_stems(tmp_path):
+    root = _project(tmp_path, "w/b.pt", "w/a.pt", "w/deep/c.pt", "w/.hidden.pt", "w/notes.txt", "w/folder.pt/x", "d.pt")
+    resolved = resolve(_options(("w/*.pt", "out/{stem}.mpk"), ("d.pt", "{stem}/{stem}.mpk")), root)
+    assert [(record.source, record.output) for _, _, record in resolved] == [
+        ("w/a.pt", "out/a.mpk"),
+        ("w/b.pt", "out/b.mpk"),
+        ("d.pt", "d/d.mpk"),
+    ]
+    assert next((source, output) for source, output, _ in resolved) == (root / "w/a.pt", root / "out/a.mpk")
+
+
+def test_a_double_star_goes_through_all_folders(tmp_path):
+    root = _project(tmp_path, "w/b.pt", "w/x/a.pt", "w/x/y/c.pt")
+    resolved = resolve(_options(("w/**/*.pt", "{stem}.mpk")), root)
+    assert [record.source for _, _, record in resolved] == ["w/b.pt", "w/x/a.pt", "w/x/y/c.pt"]
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("model.pt", "model"),
+        ("model.v2.pt", "model.v2"),
+        ("model.safetensors.index.json", "model"),
+        ("pytorch_model.bin.index.json", "pytorch_model"),
+        ("burn.mpk.gz", "burn"),
+        ("plain", "plain"),
+    ],
+)
+def test_stem_is_the_name_without_its_suffix(tmp_path, name, stem):
+    root = _project(tmp_path, name)
+    ((_, _, record),) = resolve(_options((name, "out/{stem}.mpk")), root)
+    assert record.output == f"out/{stem}.mpk"
+
+
+def test_reports_a_missing_source_with_a_near_name(tmp_path):
+    root = _project(tmp_path, "weights/digits.pth", "weights/other.safetensors", ".venv/lib/x.pt", "weights/readme.md")
+    assert _unresolved(load(_table()), root) == (
+        f"{AT}.source: expected a file, found none: `weights/digits.pt`\n"
+        "  Checkpoints in the project: `weights/digits.pth`, `weights/other.safetensors`\n"
+        "  Did you mean `weights/digits.pth`?"
+    )
+
+
+def test_reports_a_missing_source_of_an_sdist(tmp_path):
+    assert _unresolved(load(_table()), _project(tmp_path, "PKG-INFO")) == (
+        f"{AT}.source: expected a file, found none: `weights/digits.pt`\n"
+        "  This is an unpacked sdist (it has a PKG-INFO), and the file was not put into it.\n"
+        "  The project holds no checkpoint.\n"
+        "  Make the sdist again from the project, with the build hook enabled."
+    )
+
+
+def test_reports_a_folder_as_a_source(tmp_path):
+    assert _unresolved(load(_table()), _project(tmp_path, "weights/digits.pt/data.pkl")) == (
+        f"{AT}.source: expected a file, found a folder: `weights/digits.pt`\n"
+        "  The project holds no checkpoint.\n"
+        "  Paths are relative to the folder of pyproject.toml."
+    )
+
+
+def test_reports_a_glob_that_matches_nothing(tmp_path):
+    root = _project(tmp_path, "weights/digits.pth")
+    assert _unresolved(_options(("weights/*.pt", "{stem}.mpk")), root) == (
+        f"{AT}.source: expected files, found none: `weights/*.pt`\n"
+        "  Checkpoints in the project: `weights/digits.pth`\n"
+        "  Did you mean `weights/digits.pth`?"
+    )
+
+
+def test_gathers_missing_sources_and_outputs_that_meet_through_globs(tmp_path):
+    root = _project(tmp_path, "a/x.pt", "b/x.pt", "c/X.pt")
+    options = _options(("*/*.pt", "out/{stem}.mpk"), ("none.pt", "none.mpk"))
+    assert _unresolved(options, root) == (
+        f"configuration: 3 faults: hooks.wheelweights.records[1].source, {AT}.output, {AT}.output\n"
+        "  hooks.wheelweights.records[1].source: expected a file, found none: `none.pt`\n"
+        "    Checkpoints in the project: `a/x.pt`, `b/x.pt`, `c/X.pt`\n"
+        "    Paths are relative to the folder of pyproject.toml.\n"
+        f"  {AT}.output: `a/x.pt` and `b/x.pt` both end at `out/x.mpk`\n"
+        "    Give every record an output of its own.\n"
+        f"  {AT}.output: `a/x.pt` and `c/X.pt` both end at `out/x.mpk` and `out/X.mpk`,"
+        " which are one file on some systems\n"
+        "    Give every record an output of its own."
+    )
+
+
+def test_two_globs_may_share_an_output_pattern(tmp_path):
+    root = _project(tmp_path, "a/x.pt", "b/y.pt")
+    resolved = resolve(_options(("a/*.pt", "{stem}.mpk"), ("b/*.pt", "{stem}.mpk")), root)
+    assert [record.output for _, _, record in resolved] == ["x.mpk", "y.mpk"]
+
+
+def test_an_output_found_by_a_glob_as_a_source_is_an_error(tmp_path):
+    root = _project(tmp_path, "a/x.mpk")
+    assert _unresolved(_options(("a/*", "a/{stem}.mpk")), root) == (
+        f"{AT}.output: expected a path of its own, found that of {AT}.source: `a/x.mpk`"
+    )

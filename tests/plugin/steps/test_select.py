@@ -1,0 +1,437 @@
+"""Which part of a checkpoint is the state_dict, what its keys are, and what is said where there is none."""
+
+from __future__ import annotations
+
+import pytest
+
+from hatch_wheelweights.steps import select as select_module
+from hatch_wheelweights.steps.select import MAX_KEYS_PER_NAME, flatten, select
+from hatch_wheelweights.steps.remap import MAX_KEY_CHARACTERS
+from hatch_wheelweights.steps.survey import MAX_DEPTH
+from hatch_wheelweights.checkpoint.pickle import Global, Opaque
+from hatch_wheelweights.errors import CheckpointError
+from making.tensors import sealed
+
+T = sealed()
+
+
+def _flat(tree, top_level_key=None, *, whole_model=False):
+    """Return the tensors, the other values, and the warnings."""
+    others: dict[str, str] = {}
+    part = select(tree, top_level_key, whole_model=whole_model)
+    return flatten(part, others.__setitem__), others
+
+
+def _keys(tree, top_level_key=None, **options):
+    return list(_flat(tree, top_level_key, **options)[0])
+
+
+def _refusal(tree, top_level_key=None, **options) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        _flat(tree, top_level_key, **options)
+    return str(caught.value)
+
+
+def _module(name="Net", parameters=(), buffers=(), modules=(), **state):
+    kinds = {"_parameters": dict(parameters), "_buffers": dict(buffers), "_modules": dict(modules)}
+    return Opaque("mynet.models", name, (), {"training": True, **kinds, **state})
+
+
+NET = _module(
+    parameters={"scale": T, "shift": None},
+    buffers={"mean": T, "cache": T, "none": None},
+    modules={"fc": _module("Linear", {"weight": T, "bias": T}), "drop": _module("Dropout"), "gone": None},
+    _non_persistent_buffers_set={"cache"},
+)
+
+
+# Keys
+
+
+def test_keeps_flat_keys_and_their_order():
+    assert _keys({"b.weight": T, "a": T, "": T}) == ["b.weight", "a", ""]
+
+
+def test_joins_nested_dicts_lists_and_tuples_with_dots():
+    assert _keys({"a": {"b": T, "c": [T, {"d": T}]}, "e": (T, T)}) == ["a.b", "a.c.0", "a.c.1.d", "e.0", "e.1"]
+
+
+def test_names_integer_keys_in_decimal_and_python_2_names_as_text():
+    assert _keys({0: {"step": T}, 10: {"step": T}, -1: T}) == ["0.step", "10.step", "-1"]
+    assert _keys({b"conv.weight": T, "é".encode(): T, b"\xe9": {"w": T}}) == ["conv.weight", "é", "é.w"]
+
+
+def test_keeps_empty_parts_of_keys():
+    assert _keys({"": {"": T, "w": T}, "a": {"": T}}) == [".", ".w", "a."]
+
+
+def test_gives_every_tensor_its_name_in_the_checkpoint():
+    tensors, _ = _flat({"epoch": 1, "model": {"fc": {"weight": T}}}, "model")
+    assert {key: tensor.key for key, tensor in tensors.items()} == {"fc.weight": "fc.weight"}
+
+
+def test_leaves_tensors_that_two_names_share_tied():
+    shared = {"w": T}
+    tensors, _ = _flat({"a": shared, "b": shared})
+    assert list(tensors) == ["a.w", "b.w"]
+    assert tensors["a.w"].tie == tensors["b.w"].tie
+
+
+@pytest.mark.parametrize(
+    ("tree", "places"),
+    [
+        ({"a.b": T, "a": {"b": T}}, "`a.b`: ['a.b'] and ['a']['b']"),
+        ({1: {"w": T}, "1": {"w": T}}, "`1.w`: [1]['w'] and ['1']['w']"),
+        ({"a": [T], "a.0": T}, "`a.0`: ['a'][0] and ['a.0']"),
+    ],
+)
+def test_rejects_two_tensors_of_one_key(tree, places):
+    assert _refusal(tree).splitlines()[0] == f"two tensors have the key {places}"
+
+
+def test_reports_plain_values_beside_the_tensors():
+    tensors, others = _flat(
+        {"w": T, "epoch": 3, "name": "net\x1b", "none": None, "sizes": {"a": 1, "b": [2]}, "deep": {"w": T, "lr": 0.5}}
+    )
+    assert list(tensors) == ["w", "deep.w"]
+    assert others == {
+        "epoch": "int 3",
+        "name": "str 'net\\x1b'",
+        "none": "None",
+        "sizes": "dict of 2",
+        "deep.lr": "float 0.5",
+    }
+
+
+# Where the state_dict is
+
+
+def test_takes_a_root_that_holds_a_tensor_directly():
+    assert _keys({"w": T, "state": {"a": T, "n": 1}, "epoch": 3}) == ["w", "state.a"]
+
+
+def test_takes_a_root_that_holds_nothing_but_tensors():
+    assert _flat({"enc": {"w": T}, "dec": [{"w": T}], "none": {}})[0].keys() == {"enc.w", "dec.0.w"}
+
+
+def test_numbers_a_list_of_tensors_below_its_only_name():
+    assert _keys({"weights": [T, T]}) == ["weights.0", "weights.1"]
+    assert _keys({"weights": (T, {"b": T})}) == ["weights.0", "weights.1.b"]
+
+
+def test_does_not_guess_that_the_only_name_of_the_root_belongs_to_the_keys():
+    assert _refusal({"model": {"w": T, "b": T}}) == (
+        'expected a state_dict, found `model` (2 tensors)\n  Add the line: top-level-key = "model"'
+    )
+
+
+@pytest.mark.parametrize("key", ["a", ["a"], ("a",), ["b", "c"], ["b", "0", "x"], ["1"], ["c"]])
+def test_takes_what_stands_under_the_key_or_keys(key):
+    part = {"w": T}
+    tree = {"a": part, "b": {"c": part, 0: [part], "0": {"x": part}}, 1: part, b"c": part, "epoch": 3}
+    assert _keys(tree, key) == ["w"]
+
+
+def test_takes_a_list_item_by_its_number():
+    assert _keys([3, {"w": T}], "1") == ["w"]
+
+
+def test_says_which_line_to_add_where_one_child_is_a_state_dict():
+    tree = {"epoch": 3, "dims": {"n": 1}, "model_state_dict": {f"{i}.w": T for i in range(167)}}
+    assert _refusal(tree) == (
+        "expected a state_dict, found `dims` (dict), `epoch` (int), `model_state_dict` (167 tensors)\n"
+        '  Add the line: top-level-key = "model_state_dict"'
+    )
+
+
+def test_names_all_state_dicts_where_there_are_two():
+    tree = {"model": {"w": T}, "ema": {"w": T}, "optimizer": {"state": {0: {"m": T}}, "lr": 0.1}}
+    assert _refusal(tree) == (
+        "expected a state_dict, found `ema` (1 tensor), `model` (1 tensor), `optimizer` (dict)\n"
+        "  Set top-level-key to one of `model`, `ema`."
+    )
+
+
+def test_suggests_a_child_with_other_values_only_where_there_is_no_pure_one():
+    assert _refusal({"model": {"w": T, "n": 1}, "epoch": 3}).endswith('Add the line: top-level-key = "model"')
+
+
+def test_lists_the_first_eight_keys_and_counts_the_rest():
+    refusal = _refusal({"epoch": 1, **{f"k{i:02}": i for i in range(9)}, "x": {"y": {"w": T, "n": 1}}})
+    assert "`k06` (int) and 3 more\n" in refusal
+    assert refusal.endswith("Set top-level-key to the key, or the list of nested keys, that holds the tensors.")
+
+
+def test_names_the_near_key_where_the_top_level_key_is_missing():
+    tree = {"epoch": 3, "dims": {"n": 1}, "model_state_dict": {"w": T}}
+    assert _refusal(tree, "state_dict") == (
+        "expected top-level key `state_dict`, found `dims` (dict), `epoch` (int), `model_state_dict` (1 tensor)\n"
+        "  Did you mean `model_state_dict`? Set top-level-key."
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        pytest.param(
+            ["a", "x"],
+            "expected top-level key `x` below `a`, found `b` (1 tensor), `n` (int)\n"
+            '  Add the line: top-level-key = ["a", "b"]',
+            id="nested",
+        ),
+        pytest.param(
+            "a.b",
+            "expected top-level key `a.b`, found `a` (dict), `t` (tensor)\n"
+            '  Did you mean ["a", "b"]? Set top-level-key.',
+            id="dotted instead of a list",
+        ),
+        pytest.param(
+            ["a", "n", "x"],
+            "expected top-level key `x` below `a.n`, found int\n"
+            "  Set top-level-key to the key, or the list of nested keys, that holds the tensors.",
+            id="below a number",
+        ),
+        pytest.param(
+            "t",
+            "expected a state_dict under `t`, found a single tensor\n  Set top-level-key to the dict that holds it.",
+            id="a tensor",
+        ),
+        pytest.param(
+            ["a", "n"],
+            "expected a state_dict under `a.n`, found int without any tensor\n"
+            "  Set top-level-key to the part that holds the tensors.",
+            id="a number",
+        ),
+    ],
+)
+def test_says_how_far_the_keys_lead(key, message):
+    assert _refusal({"a": {"b": {"w": T}, "n": 1}, "t": T}, key) == message
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        (
+            T,
+            (
+                "expected a state_dict, found a single tensor\n"
+                "  The tensor itself is `open_checkpoint(...).tree`.\n"
+                '  Save tensors in a dict: torch.save({"weight": tensor}, "model.pt")'
+            ),
+        ),
+        (
+            3,
+            (
+                "expected a state_dict, found int without any tensor\n"
+                '  Save tensors in a dict: torch.save({"weight": tensor}, "model.pt")'
+            ),
+        ),
+        (
+            {"epoch": 3},
+            (
+                "expected a state_dict, found dict without any tensor\n"
+                "  It holds `epoch` (int).\n"
+                '  Save tensors in a dict: torch.save({"weight": tensor}, "model.pt")'
+            ),
+        ),
+        (
+            Opaque("my.thing", "Box"),
+            (
+                "expected a state_dict, found `my.thing.Box`\n"
+                "  No code from the file is run, so the class cannot be rebuilt here.\n"
+                '  Save it again where torch is installed: torch.save(model.state_dict(), "model.pt")'
+            ),
+        ),
+    ],
+)
+def test_rejects_a_root_that_holds_no_state_dict(tree, message):
+    assert _refusal(tree) == message
+
+
+# Objects of unknown classes
+
+
+def test_lists_the_objects_of_unknown_classes_in_the_part():
+    tree = {"w": T, "loss": Global("mine", "focal"), "cfg": {"parts": [Opaque("mine", "Part", ("a",))]}}
+    assert _refusal(tree) == (
+        "expected tensors and plain values, found `loss` (`mine.focal`), `cfg.parts.0` (`mine.Part`)\n"
+        "  No code from the file is run, so the class cannot be rebuilt here.\n"
+        "  Set top-level-key to a part without them, or save the file again without them."
+    )
+
+
+def test_leaves_out_values_that_are_no_tensors_though_python_has_classes_for_them():
+    values = {
+        "dtype": Global("torch", "float32"),
+        "device": Opaque("torch", "device", ("cuda", 0)),
+        "path": Opaque("pathlib", "PosixPath", ("a",)),
+        "date": Opaque("datetime", "datetime", (b"x",)),
+        "names": Opaque("numpy.core.multiarray", "_reconstruct", ()),
+    }
+    assert _keys({"w": T, **values}) == ["w"]
+
+
+def test_counts_the_objects_beyond_the_first_eight():
+    tree = {"w": T, "objects": [Opaque("a", "B")] * 167}
+    assert "`objects.7` (`a.B`) and 159 more\n" in _refusal(tree)
+
+
+def test_leaves_objects_outside_of_the_part_alone():
+    assert _keys({"model": {"w": T}, "args": Opaque("argparse", "Namespace", (), {"lr": 1})}, "model") == ["w"]
+
+
+# Whole models
+
+
+def test_rejects_a_whole_pickled_model_and_names_its_class():
+    assert _refusal(NET) == (
+        "expected a state_dict, found a whole pickled model (`mynet.models.Net`)\n"
+        "  No code from the file is run, so the class cannot be rebuilt here.\n"
+        "  Its parameters can be taken without running any: whole-model = true (--whole-model).\n"
+        '  Save it again where torch is installed: torch.save(model.state_dict(), "model.pt")'
+    )
+
+
+def test_rebuilds_the_names_of_a_whole_model():
+    expected = ["scale", "mean", "fc.weight", "fc.bias"]
+    assert _keys(NET, whole_model=True) == expected
+    assert _keys({"model": NET, "epoch": 3}, "model", whole_model=True) == expected
+    assert _keys({"model": NET, "epoch": 3}, ["model", "fc"], whole_model=True) == ["weight", "bias"]
+    assert _keys({"w": T, "net": NET}, whole_model=True) == ["w", *(f"net.{key}" for key in expected)]
+
+
+def test_takes_all_buffers_of_models_from_before_non_persistent_ones():
+    assert _keys(_module(buffers={"mean": T, "cache": T}), whole_model=True) == ["mean", "cache"]
+
+
+def test_rejects_a_whole_model_inside_of_a_checkpoint():
+    tree = {"model": NET, "epoch": 3}
+    assert _refusal(tree) == (
+        "expected a state_dict, found `epoch` (int), `model` (whole model `mynet.models.Net`)\n"
+        '  Add the lines: top-level-key = "model" and whole-model = true'
+    )
+    assert _refusal(tree, whole_model=True).endswith('\n  Add the line: top-level-key = "model"')
+    assert _refusal(tree, "model").startswith(
+        "expected a state_dict under `model`, found a whole pickled model (`mynet.models.Net`)\n"
+    )
+    assert _refusal({"w": T, "net": NET}).startswith(
+        "expected a state_dict at `net`, found a whole pickled model (`mynet.models.Net`)\n"
+    )
+
+
+def test_rejects_a_model_without_parameters():
+    assert _refusal(_module(), whole_model=True).startswith(
+        "expected a state_dict, found whole model `mynet.models.Net` without any tensor\n"
+    )
+
+
+def test_rejects_an_unknown_object_among_the_modules():
+    tree = _module(parameters={"w": T}, modules={"odd": Opaque("a", "Lazy")})
+    assert _refusal(tree, whole_model=True).startswith("expected tensors and plain values, found `odd` (`a.Lazy`)\n")
+
+
+# Trees built to hurt
+
+
+def _nested(depth: int, innermost):
+    for _ in range(depth):
+        innermost = [innermost]
+    return innermost
+
+
+def test_rejects_a_tree_that_is_one_level_too_deep():
+    assert _keys(_nested(MAX_DEPTH, T)) == [".".join("0" * MAX_DEPTH)]
+    assert "more than 200 levels deep" in _refusal(_nested(MAX_DEPTH + 1, T))
+
+
+@pytest.mark.parametrize("innermost", [T, 1], ids=["tensor", "number"])
+def test_rejects_a_tree_of_five_thousand_levels(innermost):
+    assert _refusal({"w": T, "deep": _nested(5000, innermost)}).startswith(
+        "the value at `deep.0.0.0.0.0.0.0` is part of"
+    )
+
+
+def test_leaves_deep_and_cyclic_values_outside_of_the_part_alone():
+    cycle: list[object] = []
+    cycle.append(cycle)
+    assert _keys({"model": {"w": T}, "deep": _nested(5000, 1), "cycle": cycle}, "model") == ["w"]
+
+
+def test_rejects_depth_that_shared_nodes_add_up():
+    node = T
+    tree = []
+    for _ in range(10):
+        node = _nested(MAX_DEPTH - 20, node)
+        tree.append(node)
+    assert "levels deep" in _refusal(tree)
+
+
+@pytest.mark.parametrize("kind", [list, dict])
+def test_rejects_a_tree_that_holds_itself(kind):
+    inner = [T] if kind is list else {"w": T}
+    inner.append(inner) if kind is list else inner.update(me=inner)
+    name = "1" if kind is list else "me"
+    assert _refusal({"a": inner, "b": T}).startswith(f"the value at `a.{name}` holds itself\n")
+
+
+def test_rejects_an_exponential_number_of_paths_at_once():
+    node = [T]
+    for _ in range(60):
+        node = [node, node]
+    assert _refusal(node) == "expected at most 10,000 tensors, found 1,152,921,504,606,846,976"
+
+
+def test_drops_an_exponential_number_of_paths_to_nothing():
+    node: list[object] = []
+    for _ in range(60):
+        node = [node, node]
+    tensors, others = _flat({"w": T, "laughs": node})
+    assert (list(tensors), others) == (["w"], {"laughs": "list of 2"})
+
+
+def test_counts_an_exponential_number_of_paths_to_unknown_objects():
+    node: list[object] = [Opaque("a", "B")]
+    for _ in range(60):
+        node = [node, node]
+    assert "and 1,152,921,504,606,846,968 more" in _refusal({"w": T, "laughs": node})
+
+
+def test_allows_shared_dicts_sixteen_keys_for_every_name_in_the_file():
+    shared = {f"{i}": T for i in range(1000)}
+    assert len(_keys([shared] * MAX_KEYS_PER_NAME)) == 16_000
+    assert _refusal([shared] * (MAX_KEYS_PER_NAME + 1)).startswith("expected at most 16,000 tensors, found 17,000")
+
+
+def test_rejects_a_key_past_the_limit_by_one_character():
+    half = "a" * (MAX_KEY_CHARACTERS // 2)
+    assert len(_keys({half: {half[1:]: T}, "b": T})[0]) == MAX_KEY_CHARACTERS
+    assert _refusal({half: {half: T}, "b": T}).endswith(" has more than 4,096 characters")
+
+
+def test_rejects_keys_past_the_limit_of_all_keys_together(monkeypatch):
+    monkeypatch.setattr(select_module, "MAX_KEYS_CHARACTERS", 5)
+    assert _keys({"a": T, "bcde": T}) == ["a", "bcde"]
+    assert _refusal({"ab": T, "cdef": T}) == "the keys have more than 5 characters"
+
+
+def test_rejects_more_values_than_the_walk_may_look_at(monkeypatch):
+    monkeypatch.setattr(select_module, "MAX_STEPS", 3)
+    assert _keys({"w": T, "a": 1, "b": 2}) == ["w"]
+    assert _refusal({"w": T, "a": 1, "b": 2, "c": 3}) == "the state_dict has more than 3 values beside its tensors"
+
+
+def test_rejects_tensors_in_a_set_and_under_keys_that_are_no_names():
+    assert _refusal({"w": T, "set": {T}}).startswith(
+        "expected tensors in a dict, list or tuple, found a set of them at `set`"
+    )
+    assert _refusal({"w": T, (1, 2): T}) == "expected text or numbers as keys of tensors, found a tuple at ['<tuple>']"
+    assert _flat({"w": T, (1, 2): 2})[1] == {"<tuple>": "int 2"}
+
+
+def test_names_numbers_truth_and_none_as_python_prints_them():
+    assert _keys({"w": T, 1.5: T, True: T, None: T}) == ["w", "1.5", "True", "None"]
+
+
+def test_escapes_and_cuts_what_a_file_calls_its_keys():
+    refusal = _refusal({"\x1b[31m" + "k" * 5000: {"w": T}, "n": 1})
+    assert all(line.isprintable() and len(line) < 300 for line in refusal.splitlines())
