@@ -19,13 +19,20 @@ from making.projects import Project, make_project
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Timings decide no test, not even whether a law is tried often enough on a busy machine
+# No test depends on how fast or how busy the machine is
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
 ROOT = Path(__file__).parents[1]
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 CORPUS = ROOT.parent / "shared" / "corpus"
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist, for `-n logical`
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Run a single file in this process: most files take less time than workers take to start."""
+    files = {Path(argument.partition("::")[0]) for argument in config.args}
+    return 0 if len(files) == 1 and files.pop().is_file() else None
 
 
 @pytest.fixture(scope="session")
@@ -38,13 +45,13 @@ def corpus() -> Path:
 
 @pytest.fixture
 def new_project(tmp_path: Path) -> Callable[..., Project]:
-    """Make a package with weights; see `projects.make_project` for what it takes."""
+    """Make a package with weights; takes the keywords of `making.projects.make_project`."""
     return functools.partial(make_project, tmp_path / "demo")
 
 
 @pytest.fixture(scope="session")
 def wheelhouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with wheels of both distributions and all that building and running with them needs; made once a run."""
+    """A folder with wheels of both distributions and all that they need to build and run; made once a run."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     house = shared / "wheelhouse"

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 
+import wheelweights as ww
 from hatch_wheelweights import hooks, wheel
+from looking.wheels import assert_sound, members, read_member
 from making.checkpoints import safetensors
 from making.projects import RECORD
-from looking.wheels import assert_sound, members, read_member
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +88,7 @@ def test_adds_the_runtime_where_the_project_forgot_it(
 ) -> None:
     project = new_project(dependencies=("six",))
     wheel = project.wheel()
-    assert requirements(wheel) == ["six", "wheelweights>=0.1.0"]
+    assert requirements(wheel) == ["six", f"wheelweights>={ww.__version__}"]
     assert capsys.readouterr().err.startswith(
         "project.dependencies: expected `wheelweights`, found none; it was added to what is built\n"
         "  Write it there: installers and lock files that read pyproject.toml need it as well.\n"

@@ -279,8 +279,7 @@ def test_a_state_dict_below_a_key_is_not_taken_without_it(burn: Path, cases: dic
     with open_checkpoint(path) as checkpoint, pytest.raises(CheckpointError) as caught:
         checkpoint.state_dict()
     assert str(caught.value) == (
-        f"{path}: expected a state_dict, found `my_state_dict` (2 tensors)\n"
-        '  Add the line: top-level-key = "my_state_dict"'
+        f'{path}: expected a state_dict, found `my_state_dict` (2 tensors)\n  Pass top_level_key="my_state_dict".'
     )
 
 
@@ -290,7 +289,7 @@ def test_a_state_dict_beside_other_values_is_not_taken_without_its_key(burn: Pat
         checkpoint.state_dict()
     assert str(caught.value) == (
         f"{path}: expected a state_dict, found `my_config` (dict), `my_model` (3 tensors)\n"
-        '  Add the line: top-level-key = "my_model"'
+        '  Pass top_level_key="my_model".'
     )
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hatch_wheelweights import convert
+from looking.wheels import members
 from making.checkpoints import safetensors
 from making.projects import RECORD
-from looking.wheels import members
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from looking.wheels import assert_sound
 from making.checkpoints import safetensors
 from making.projects import RECORD
-from looking.wheels import assert_sound
 
 if TYPE_CHECKING:
     from collections.abc import Callable

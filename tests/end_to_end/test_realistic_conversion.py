@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import wheelweights as ww
-from looking.closeness import TOLERANCES, assert_close
 from hatch_wheelweights import open_checkpoint
+from looking.closeness import TOLERANCES, assert_close
 from looking.wheels import assert_sound, members
 from wheelweights import nn
 

@@ -60,7 +60,7 @@ def test_tells_two_records_that_hatch_brings_to_one_place(
 def test_tells_a_record_where_another_file_was_forced_in(new_project: Callable[..., Project], refused: Refused) -> None:
     project = new_project(tables='[tool.hatch.build.targets.wheel.force-include]\n"pyproject.toml" = "demo/conv2d.mpk"')
     assert refused(project.wheel).endswith(
-        "hooks.wheelweights.records: expected `demo/conv2d.mpk` in the wheel to come from this hook alone, "
+        "expected `demo/conv2d.mpk` in the wheel to come from this hook alone, "
         "found another file there\n"
         "  Give the record another output, or keep the other file out of the wheel."
     )
@@ -120,6 +120,6 @@ def test_a_bug_of_ours_is_not_dressed_up(new_project: Callable[..., Project], mo
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("hatch_wheelweights.conversion.convert_record", broken)
+    monkeypatch.setattr("hatch_wheelweights.conversion.write_plan", broken)
     with pytest.raises(ZeroDivisionError):
         new_project().wheel()

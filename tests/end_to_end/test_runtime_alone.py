@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import wheelweights as ww
-from looking.closeness import assert_close
 from hatch_wheelweights import convert
+from looking.closeness import assert_close
 from making.projects import CONV2D
 from wheelweights.dtypes import DTYPES
 

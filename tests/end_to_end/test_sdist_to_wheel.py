@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import wheelweights as ww
 from making.projects import RECORD
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def test_two_builds_make_the_same_bytes(new_project: Callable[..., Project]) -> 
 
 def test_needs_what_the_wheel_needs(new_project: Callable[..., Project]) -> None:
     unpacked = new_project(dependencies=()).unpacked_sdist()
-    assert "Requires-Dist: wheelweights>=0.1.0\n" in (unpacked.root / "PKG-INFO").read_text()
+    assert f"Requires-Dist: wheelweights>={ww.__version__}\n" in (unpacked.root / "PKG-INFO").read_text()
 
 
 def test_makes_no_record(new_project: Callable[..., Project], temporary: Path) -> None:

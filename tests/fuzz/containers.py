@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the writers of the tests
 
 from making.checkpoints import legacy_checkpoint, tar_checkpoint
 from making.seeds import SEEDS, torchscript, wrapped
 
-CONTAINERS = [bytes, wrapped, legacy_checkpoint, tar_checkpoint, torchscript]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CONTAINERS: list[Callable[[bytes], bytes]] = [bytes, wrapped, legacy_checkpoint, tar_checkpoint, torchscript]
 
 
 def corpus() -> dict[str, bytes]:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from hatch_wheelweights.errors import CheckpointError
-from making.checkpoints import VALUES
 from looking.opening import outcome, outcome_in_a_process
+from making.values import VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

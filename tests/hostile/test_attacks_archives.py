@@ -6,23 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from making.checkpoints import (
-    FLOATS,
-    VALUES,
-    Code,
-    Member,
-    build,
-    exported,
-    get,
-    name,
-    pickled,
-    put,
-    state_dict,
-    tensor,
-    zip_archive,
-    zip_checkpoint,
-)
+from making.checkpoints import exported, zip_checkpoint
+from making.pickles import Code, build, get, name, pickled, put, state_dict, tensor
 from making.seeds import CODE, scripted, torchscript
+from making.values import FLOATS, VALUES
+from making.zips import Member, zip_archive
 
 if TYPE_CHECKING:
     from looking.opening import Refused
@@ -45,6 +33,7 @@ def test_refuses_a_torchscript_module_in_itself(refused: Refused) -> None:
     refused(torchscript(pickled(Code(module + b"}(" + b"X\x01\0\0\0a" + get(5) + b"ub"))))
 
 
+@pytest.mark.slow
 def test_refuses_torchscript_modules_that_are_shared_without_end(refused: Refused) -> None:
     modules = put(scripted("Inner", {"b": tensor()}), 0)
     for number in range(1, 40):

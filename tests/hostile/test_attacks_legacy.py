@@ -11,31 +11,31 @@ import pytest
 
 from hatch_wheelweights.errors import UnsafePickleError
 from making.checkpoints import (
-    FLOATS,
     LEGACY_MAGIC,
-    VALUES,
+    legacy_checkpoint,
+    python2_checkpoint,
+    safetensors,
+    tar_checkpoint,
+    tar_storages,
+    tar_tensors,
+    torch_members,
+    zip_checkpoint,
+)
+from making.pickles import (
     Code,
-    Member,
     call,
     code,
-    legacy_checkpoint,
     legacy_storage,
     name,
     ordered_dict,
     persistent,
     pickled,
     python2,
-    python2_checkpoint,
-    safetensors,
     state_dict,
-    tar_checkpoint,
-    tar_storages,
-    tar_tensors,
     tensor,
-    torch_members,
-    zip_archive,
-    zip_checkpoint,
 )
+from making.values import FLOATS, VALUES
+from making.zips import Member, zip_archive
 
 if TYPE_CHECKING:
     from looking.opening import Refused

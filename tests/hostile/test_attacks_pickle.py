@@ -11,16 +11,13 @@ import pytest
 
 from hatch_wheelweights import open_checkpoint
 from hatch_wheelweights.errors import UnsafePickleError
-from making.checkpoints import (
-    CONTAINERS,
-    VALUES,
+from making.checkpoints import CONTAINERS, legacy_checkpoint, zip_checkpoint
+from making.pickles import (
     Code,
-    Member,
     beside,
     build,
     call,
     code,
-    legacy_checkpoint,
     name,
     ordered_dict,
     persistent,
@@ -29,8 +26,9 @@ from making.checkpoints import (
     stack_name,
     storage,
     tensor,
-    zip_checkpoint,
 )
+from making.values import VALUES
+from making.zips import Member
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -211,13 +209,13 @@ def test_refuses_a_dotted_path_to_builtins(refused: Refused) -> None:
 @pytest.mark.parametrize(
     ("opcodes", "says"),
     [
-        pytest.param(name("m", "C") + b")}\x92", "92", id="newobj_ex"),
-        pytest.param(b"\x82\x01", "82", id="ext1"),
-        pytest.param(b"\x83\x01\x00", "83", id="ext2"),
-        pytest.param(b"\x84\x01\x00\x00\x00", "84", id="ext4"),
-        pytest.param(b"\x97", "", id="next_buffer"),
-        pytest.param(b"\x97\x98", "", id="readonly_buffer"),
-        pytest.param(b"\xff", "", id="no such opcode"),
+        pytest.param(name("m", "C") + b")}\x92", "NEWOBJ_EX (0x92)", id="newobj_ex"),
+        pytest.param(b"\x82\x01", "EXT1 (0x82)", id="ext1"),
+        pytest.param(b"\x83\x01\x00", "EXT2 (0x83)", id="ext2"),
+        pytest.param(b"\x84\x01\x00\x00\x00", "EXT4 (0x84)", id="ext4"),
+        pytest.param(b"\x97", "NEXT_BUFFER (0x97)", id="next_buffer"),
+        pytest.param(b"N\x98", "READONLY_BUFFER (0x98)", id="readonly_buffer"),
+        pytest.param(b"\xff", "opcode 0xff", id="no such opcode"),
     ],
 )
 def test_refuses_opcodes_that_no_checkpoint_has(refused: Refused, opcodes: bytes, says: str) -> None:

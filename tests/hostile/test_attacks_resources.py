@@ -9,8 +9,8 @@ import pytest
 
 from hatch_wheelweights import open_checkpoint
 from hatch_wheelweights.errors import CheckpointError
-from making.checkpoints import (
-    CONTAINERS,
+from making.checkpoints import CONTAINERS, zip_checkpoint
+from making.pickles import (
     Code,
     beside,
     build,
@@ -24,7 +24,6 @@ from making.checkpoints import (
     state_dict,
     storage,
     tensor,
-    zip_checkpoint,
 )
 
 if TYPE_CHECKING:
@@ -83,6 +82,7 @@ def test_survives_deep_nesting(endured: Any, container: Any, deep: Callable[[int
     endured(container(pickled(deep(5_000))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("deep", DEEP.values(), ids=DEEP)
 def test_survives_nesting_deeper_than_any_stack(endured: Any, deep: Callable[[int], Code]) -> None:
     endured(zip_checkpoint(beside(deep(200_000))))
@@ -109,6 +109,7 @@ def test_refuses_many_marks_cheaply(refused: Refused) -> None:
     refused(zip_checkpoint(b"\x80\x02" + b"(" * 300_000 + b"."))
 
 
+@pytest.mark.slow
 def test_survives_a_large_memo_index(endured: Any) -> None:
     for index in (2**24, 2**31, 2**32 - 1):
         endured(zip_checkpoint(b"\x80\x02" + put(Code(b"}"), index) + b"0" + ordered_dict({"w": tensor()}) + b"."))
@@ -198,6 +199,7 @@ def test_survives_a_long_name_over_many_tensors(survived: Any) -> None:
     survived(zip_checkpoint(pickled({"a" * 1_000_000: leaves})), key="a" * 1_000_000 + ".w")
 
 
+@pytest.mark.slow
 def test_survives_one_call_made_many_times(survived: Any) -> None:
     """Five bytes of the pickle make a tensor each."""
     function = put(name("torch._utils", "_rebuild_tensor_v2"), 0)
@@ -206,6 +208,7 @@ def test_survives_one_call_made_many_times(survived: Any) -> None:
     survived(zip_checkpoint(pickled({"w": tensor(), "x": calls})))
 
 
+@pytest.mark.slow
 def test_survives_containers_that_are_copied_over_and_over(endured: Any) -> None:
     text = put(code("x" * 1_000_000), 0)
     encode = put(name("_codecs", "encode"), 1) + put(code((text, "latin1")), 2) + b"R" + b"h\1h\2R" * 500
@@ -216,6 +219,7 @@ def test_survives_containers_that_are_copied_over_and_over(endured: Any) -> None
     endured(zip_checkpoint(beside(Code(put(Code(b"]"), 1) + b"(" + b"N" * 1000 + b"e" + b"(h\1e" * 10_000))))
 
 
+@pytest.mark.slow
 def test_survives_a_container_in_itself(endured: Any) -> None:
     endured(zip_checkpoint(beside(Code(put(Code(b"]"), 0) + get(0) + b"a"))))
     endured(zip_checkpoint(beside(Code(put(Code(b"}"), 0) + b"(" + code("self") + get(0) + b"u"))))

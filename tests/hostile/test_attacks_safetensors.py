@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from making.checkpoints import FLOATS, VALUES, safetensors
+from making.checkpoints import safetensors
+from making.values import FLOATS, VALUES
 
 if TYPE_CHECKING:
     from looking.opening import Refused

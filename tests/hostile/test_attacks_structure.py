@@ -7,22 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from making.checkpoints import (
-    CONTAINERS,
-    VALUES,
-    Code,
-    beside,
-    call,
-    name,
-    ordered_dict,
-    pickled,
-    python2,
-    python2_checkpoint,
-    state_dict,
-    storage,
-    tensor,
-    zip_checkpoint,
-)
+from making.checkpoints import CONTAINERS, python2_checkpoint, zip_checkpoint
+from making.pickles import Code, beside, call, name, ordered_dict, pickled, python2, state_dict, storage, tensor
+from making.values import VALUES
 
 if TYPE_CHECKING:
     from looking.opening import Refused

@@ -7,20 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from making.checkpoints import (
-    FLOATS,
-    VALUES,
-    Code,
-    call,
-    code,
-    name,
-    ordered_dict,
-    persistent,
-    state_dict,
-    storage,
-    tensor,
-    zip_checkpoint,
-)
+from making.checkpoints import zip_checkpoint
+from making.pickles import Code, call, code, name, ordered_dict, persistent, state_dict, storage, tensor
+from making.values import FLOATS, VALUES
 
 if TYPE_CHECKING:
     from looking.opening import Refused

@@ -12,21 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from making.checkpoints import (
-    FLOATS,
-    VALUES,
-    Code,
-    Member,
-    code,
-    pickled,
-    state_dict,
-    storage,
-    tensor,
-    torch_members,
-    zip_archive,
-    zip_checkpoint,
-    zip_end,
-)
+from making.checkpoints import torch_members, zip_checkpoint
+from making.pickles import Code, code, pickled, state_dict, storage, tensor
+from making.values import FLOATS, VALUES
+from making.zips import Member, zip_archive, zip_end
 
 if TYPE_CHECKING:
     from looking.opening import Refused
@@ -251,8 +240,9 @@ def test_refuses_numbers_that_differ_from_the_local_header(refused: Refused, fie
 @pytest.mark.parametrize("method", [0, 8], ids=["stored", "deflated"])
 def test_refuses_a_wrong_crc(refused: Refused, path: str, method: int) -> None:
     refused(zip_checkpoint(change={path: {"crc": 0xDEADBEEF, "method": method}}), path, "crc")
-    two = {"pickle": state_dict(w=tensor(storage("0")), v=tensor(storage("1"))), "storages": {"0": FLOATS, "1": OTHER}}
-    refused(zip_checkpoint(**two, change={path: {"crc": 0, "method": method}}), path, "crc")
+    two = state_dict(w=tensor(storage("0")), v=tensor(storage("1")))
+    change = {path: {"crc": 0, "method": method}}
+    refused(zip_checkpoint(two, {"0": FLOATS, "1": OTHER}, change=change), path, "crc")
 
 
 def test_refuses_a_flipped_bit(refused: Refused) -> None:

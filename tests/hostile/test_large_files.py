@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hatch_wheelweights import open_checkpoint
-from making.checkpoints import LEGACY_MAGIC, Member, legacy_storage, pickled, state_dict, storage, tensor, torch_members, zip_end
+from making.checkpoints import LEGACY_MAGIC, torch_members
+from making.pickles import legacy_storage, pickled, state_dict, storage, tensor
+from making.zips import Member, zip_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,6 +77,7 @@ def test_opening_a_large_file_takes_no_memory(tmp_path: Path, write: Callable[[P
     assert peak < 1 << 20
 
 
+@pytest.mark.slow
 def test_reading_a_large_transposed_tensor_takes_a_block_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     side = 1 << 14

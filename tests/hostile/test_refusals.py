@@ -10,20 +10,9 @@ import pytest
 
 from hatch_wheelweights import open_checkpoint
 from hatch_wheelweights.errors import CheckpointError, UnsafePickleError
-from making.checkpoints import (
-    Code,
-    Member,
-    build,
-    call,
-    legacy_checkpoint,
-    name,
-    ordered_dict,
-    pickled,
-    safetensors,
-    tensor,
-    zip_archive,
-    zip_checkpoint,
-)
+from making.checkpoints import legacy_checkpoint, safetensors, zip_checkpoint
+from making.pickles import Code, build, call, name, ordered_dict, pickled, tensor
+from making.zips import Member, zip_archive
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +47,7 @@ def test_a_whole_model() -> None:
     assert lines[0] == "model.pt: expected a state_dict, found a whole pickled model (`mynet.models.Net`)"
     assert lines[1] == "  No code from the file is run, so the class cannot be rebuilt here."
     assert 'torch.save(model.state_dict(), "model.pt")' in str(error)
-    assert "whole-model" in str(error)
+    assert "whole_model=True" in str(error)
     assert type(error) is CheckpointError
 
 
@@ -75,11 +64,31 @@ def test_a_pickle_that_asks_for_code() -> None:
     attack = pickled(call(name("posix", "system"), "true"))
     error = refusal("model.pt", zip_checkpoint(attack))
     assert str(error) == (
-        "model.pt: pickle asks for `posix.system` at byte 2 of archive/data.pkl, which no state_dict needs\n"
+        "model.pt: pickle asks for `posix.system`, which no state_dict needs (at byte 2 of archive/data.pkl)\n"
         "  Nothing was run. Do not load this file with torch either; "
         "get the weights as .safetensors from someone you trust."
     )
     assert type(error) is UnsafePickleError
+    assert (error.fact, error.position, error.found) == (
+        "pickle asks for `posix.system`, which no state_dict needs", "byte 2 of archive/data.pkl", "posix.system",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("strange", ["<here>", "{here}", "at byte 1 of x"])
+def test_a_name_that_looks_like_a_part_of_the_message(strange: str) -> None:
+    """The message is made of parts that are never searched."""
+    assert str(refusal("model.pt", zip_checkpoint(pickled(name("os", strange))))).splitlines()[0] == (
+        f"model.pt: pickle asks for `os.{strange}`, which no state_dict needs (at byte 2 of archive/data.pkl)"
+    )
+
+
+def test_a_malformed_pickle() -> None:
+    error = refusal("model.pt", zip_checkpoint(b"\x80\x02](K\x01."))
+    assert str(error) == (
+        "model.pt: malformed pickle: STOP leaves values on the stack (at byte 6 of archive/data.pkl)\n"
+        "  Get the file again: it is damaged, or not a checkpoint."
+    )
+    assert error.position == "byte 6 of archive/data.pkl"
 
 
 def test_a_pickle_that_asks_for_code_far_inside() -> None:

@@ -1,4 +1,4 @@
-"""How near two results must be: the tolerances of all tests of `wheelweights.nn`, by dtype, in one place."""
+"""How near two results must be: the tolerances of all tests of `wheelweights.nn`, by dtype."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class Project:
         return Project(root, self.package)
 
     def files(self) -> dict[str, bytes]:
-        """Return every file of the tree but those built, to see that nothing changed."""
+        """Return the content of every file except built ones, so that a test can see that nothing changed."""
         files = (
             path for path in self.root.rglob("*") if path.is_file() and "dist" not in path.relative_to(self.root).parts
         )

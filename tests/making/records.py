@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 
 import msgpack
 
+from making.values import FLOATS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-VALUES = (1.0, 2.0, 3.0, 4.0)
-FLOATS = struct.pack("<4f", *VALUES)
 
 MAGIC = bytes.fromhex(
     "87 a6 666f726d6174 ac 776865656c77656967687473 a7 76657273696f6e 01 ab 6865616465725f73697a65 ce"
@@ -25,7 +24,7 @@ MARK = 5  # bytes of a bin32's and of an array32's header
 
 
 class Packed(bytes):
-    """MessagePack that is ready: it stays as it is."""
+    """MessagePack already packed; `packed` returns it unchanged."""
 
     __slots__ = ()
 
@@ -76,7 +75,7 @@ def record(
 ) -> bytes:
     """Assemble a record of one tensor `w`, or of these tensors and buffers.
 
-    `size` is a lie about the header's size, `shift` moves everything that is aligned, `padding` replaces the zeros.
+    `size` is a false size of the header, `shift` moves everything that is aligned, `padding` replaces the zeros.
     """
     entries: Mapping[str, object] = {"metadata": metadata, "tensors": {"w": entry()} if tensors is None else tensors}
     before = b"".join(packed(name) + packed(entries[name]) for name in order if name in entries)

@@ -8,32 +8,33 @@ from dataclasses import replace
 from typing import Any
 
 from making.checkpoints import (
-    FLOATS,
+    exported,
+    legacy_checkpoint,
+    python2_checkpoint,
+    safetensors,
+    tar_checkpoint,
+    tar_storages,
+    tar_tensors,
+    torch_members,
+    zip_checkpoint,
+)
+from making.pickles import (
     Code,
-    Member,
     build,
     call,
-    exported,
     get,
-    legacy_checkpoint,
     legacy_storage,
     name,
     ordered_dict,
     pickled,
     put,
-    python2_checkpoint,
-    safetensors,
     stack_name,
     state_dict,
     storage,
-    tar_checkpoint,
-    tar_storages,
-    tar_tensors,
     tensor,
-    torch_members,
-    zip_archive,
-    zip_checkpoint,
 )
+from making.values import FLOATS
+from making.zips import Member, zip_archive
 
 HOOKS = ordered_dict()
 

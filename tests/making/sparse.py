@@ -6,7 +6,8 @@ import json
 import struct
 from typing import TYPE_CHECKING
 
-from making.checkpoints import Code, Member, state_dict, storage, tensor, zip_end
+from making.pickles import Code, state_dict, storage, tensor
+from making.zips import Member, zip_end
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,7 +16,7 @@ GIGABYTE = 1 << 30
 
 
 def sparse_safetensors(path: Path, nbytes: int, last: bytes) -> None:
-    """Write `hole` (uint8, so many bytes) and behind it `last` (uint8)."""
+    """Write `hole` (uint8, `nbytes` long) followed by `last` (uint8)."""
     header = json.dumps(
         {
             "hole": {"dtype": "U8", "shape": [nbytes], "data_offsets": [0, nbytes]},
@@ -29,7 +30,7 @@ def sparse_safetensors(path: Path, nbytes: int, last: bytes) -> None:
 
 
 def sparse_zip(path: Path, numel: int, last: bytes) -> None:
-    """Write a zip checkpoint of `hole` (float32, so many elements) and `last` (uint8)."""
+    """Write a zip checkpoint of `hole` (float32, `numel` elements) and `last` (uint8)."""
     hole = storage("0", numel)
     tensors: dict[str, Code] = {
         "hole": tensor(hole, size=(numel,)),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def lazy(array: Any, dtype: Any = None, *, tie: Hashable = None, blocks: int = 1) -> LazyTensor:
-    """Return a tensor that gives the elements of an array in so many blocks."""
+    """Return a tensor that yields the elements of an array in this number of blocks."""
     values: NDArray[Any] = np.asarray(array, dtype)
 
     def read() -> Iterator[NDArray[Any]]:
@@ -27,7 +27,7 @@ def lazy(array: Any, dtype: Any = None, *, tie: Hashable = None, blocks: int = 1
 
 
 def sealed(dtype: str = "float32", shape: tuple[int, ...] = (2,)) -> LazyTensor:
-    """Return a tensor that nobody may read: whoever does fails the test."""
+    """Return a tensor that fails the test if it is read."""
 
     def read() -> Iterator[NDArray[Any]]:
         raise AssertionError("the tensor was read")

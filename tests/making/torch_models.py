@@ -1,17 +1,11 @@
-"""Models and containers that the comparisons with torch share. Needs torch: only tests/oracle imports it."""
+"""Models and containers for the comparisons with torch. Needs torch: only tests/oracle imports it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from hatch_wheelweights.checkpoint import LazyTensor
 
 CONTAINERS = {"zip": {}, "legacy": {"_use_new_zipfile_serialization": False}}
 both_containers = pytest.mark.parametrize("how", CONTAINERS.values(), ids=CONTAINERS)
@@ -55,11 +49,3 @@ class Plain(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Use all of it."""
         return self.layers(self.norm(x) + self.embedding + self.mean + self.passing)
-
-
-def assert_state_dict(found: Mapping[str, LazyTensor], expected: Mapping[str, Any]) -> None:
-    """Compare keys and values with torch's."""
-    assert list(found) == list(expected)
-    for key, value in expected.items():
-        assert found[key].dtype == str(value.dtype).removeprefix("torch."), key
-        np.testing.assert_array_equal(found[key].numpy(), value.detach().numpy(), err_msg=key, strict=True)

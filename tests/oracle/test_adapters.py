@@ -20,7 +20,7 @@ from wheelweights.errors import DtypeError
 from wheelweights.record import Record, open_record, write_record
 
 
-def record_of(path: Path, arrays: dict[str, np.ndarray[Any, Any]], **options: Any) -> Record:
+def record_of(path: Path, arrays: dict[str, Any], **options: Any) -> Record:
     write_record(path, arrays, **options)
     return open_record(path)
 

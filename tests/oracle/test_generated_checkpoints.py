@@ -16,9 +16,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from making import checkpoints  # noqa: E402
 from hatch_wheelweights import open_checkpoint  # noqa: E402
 from hatch_wheelweights.errors import CheckpointError  # noqa: E402
+from making import checkpoints  # noqa: E402
+from making.values import VALUES  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -437,14 +438,15 @@ def test_torch_reads_what_the_writers_write(tmp_path: Path) -> None:
     }
     for kind, data in files.items():
         (tmp_path / kind).write_bytes(data)
-        assert torch.load(tmp_path / kind, weights_only=kind != "tar")["w"].tolist() == list(checkpoints.VALUES)
+        assert torch.load(tmp_path / kind, weights_only=kind != "tar")["w"].tolist() == list(VALUES)
 
 
 def test_torch_and_we_read_the_same_tar(tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     path.write_bytes(
         checkpoints.tar_checkpoint(
-            storages=checkpoints.tar_storages(views=[(9, 1, 1, 3)]), tensors=checkpoints.tar_tensors(of=9, size=(2,), offset=1)
+            storages=checkpoints.tar_storages(views=[(9, 1, 1, 3)]),
+            tensors=checkpoints.tar_tensors(of=9, size=(2,), offset=1),
         )
     )
     assert_same(read(path), torch.load(path, weights_only=False))

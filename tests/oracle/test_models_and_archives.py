@@ -12,7 +12,8 @@ torch = pytest.importorskip("torch")
 
 from hatch_wheelweights import open_checkpoint  # noqa: E402
 from hatch_wheelweights.errors import CheckpointError  # noqa: E402
-from making.torch_models import Net, Plain, assert_state_dict, both_containers, every_protocol  # noqa: E402
+from looking.state_dicts import assert_state_dict  # noqa: E402
+from making.torch_models import Net, Plain, both_containers, every_protocol  # noqa: E402
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -225,7 +226,7 @@ def sharded(folder: Path, state: dict[str, Any], ending: str) -> Path:
 
     keys = sorted(state)
     parts = [keys[::2], keys[1::2]]
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     stem = "model" if ending == "safetensors" else "pytorch_model"
     for number, part in enumerate(parts, 1):
         name = f"{stem}-{number:05}-of-00002.{ending}"

@@ -73,7 +73,7 @@ def shuffled(module: Any, draw: Draw) -> Any:
     return module.eval()
 
 
-def arrays(module: Any) -> dict[str, np.ndarray[Any, Any]]:
+def arrays(module: Any) -> dict[str, Any]:
     """The state_dict as numpy arrays that refuse to be written to, as those of a record do."""
     result = {name: tensor.numpy().copy() for name, tensor in module.state_dict().items()}
     for array in result.values():
@@ -81,7 +81,7 @@ def arrays(module: Any) -> dict[str, np.ndarray[Any, Any]]:
     return result
 
 
-def numpy(tensor: Any) -> np.ndarray[Any, Any]:
+def numpy(tensor: Any) -> Any:
     array = tensor.numpy().copy()
     array.flags.writeable = False
     return array
@@ -109,7 +109,7 @@ def test_convolution(axes: int, seeds: range) -> None:
         padding = draw.one_of(
             "pad", draw.per_axis("padding", axes, 0, 3), draw.per_axis("padding", axes, 0, 3), "same", "valid"
         )
-        settings = {
+        settings: dict[str, Any] = {
             "stride": 1 if padding == "same" else draw.per_axis("stride", axes, 1, 3),
             "padding": padding,
             "dilation": draw.per_axis("dilation", axes, 1, 3),
@@ -200,7 +200,7 @@ def test_layer_norm(seeds: range) -> None:
         module = torch.nn.LayerNorm(shape, eps, elementwise_affine=affine, bias=draw.flag("bias"), dtype=dtype)
         last = (shape,) if isinstance(shape, int) else shape
         x = draw.tensor(*draw.one_of("lead", (), (4,), (2, 3), (0,)), *last, dtype=dtype)
-        given = {} if affine else {"normalized_shape": shape}
+        given: dict[str, Any] = {} if affine else {"normalized_shape": shape}
         assert_close(
             nn.LayerNorm(**arrays(shuffled(module, draw)), **given, eps=eps)(numpy(x)), module(x), draw.settings
         )
@@ -216,7 +216,7 @@ def test_rms_norm(seeds: range) -> None:
         x = draw.tensor(*draw.one_of("lead", (), (4,), (2, 3), (0,)), *last, dtype=dtype) * draw.one_of(
             "scale", 1, 1e-3
         )
-        given = {} if affine else {"normalized_shape": shape}
+        given: dict[str, Any] = {} if affine else {"normalized_shape": shape}
         assert_close(nn.RMSNorm(**arrays(shuffled(module, draw)), **given, eps=eps)(numpy(x)), module(x), draw.settings)
 
 
@@ -241,7 +241,11 @@ def test_recurrent(kind: str, seeds: range) -> None:
             draw.number("num_layers", 1, 3),
             draw.flag("bidirectional"),
         )
-        settings = {"batch_first": draw.flag("batch_first"), "bias": draw.flag("bias"), "bidirectional": both}
+        settings: dict[str, Any] = {
+            "batch_first": draw.flag("batch_first"),
+            "bias": draw.flag("bias"),
+            "bidirectional": both,
+        }
         projected = draw.number("proj_size", 0, hidden - 1) if kind == "LSTM" else 0
         settings |= {"proj_size": projected} if kind == "LSTM" else {}
         module = shuffled(getattr(torch.nn, kind)(features, hidden, layers, dtype=dtype, **settings), draw)
@@ -268,7 +272,7 @@ def test_multihead_attention(seeds: range) -> None:
         dtype, heads = draw.one_of("dtype", torch.float32, torch.float64), draw.number("num_heads", 1, 4)
         size = heads * draw.number("per head", 1, 4)
         kdim, vdim = draw.one_of("other sizes", (size, size), (size, size), (5, size), (3, 7))
-        settings = {
+        settings: dict[str, Any] = {
             "num_heads": heads,
             "add_zero_attn": draw.flag("add_zero_attn"),
             "batch_first": draw.flag("batch_first"),
@@ -297,7 +301,7 @@ def test_multihead_attention(seeds: range) -> None:
         )
         if draw.flag("self attention") and (kdim, vdim) == (size, size):
             key, value, keys = query, query, length
-        masks = {}
+        masks: dict[str, Any] = {}
         hidden = torch.from_numpy(draw.rng.random((length, keys)) < 0.3)
         hidden[:, 0] = False  # a query that may see nothing gives NaN in torch or not, depending on the path taken
         shape = draw.one_of("attn_mask", None, "bool", "float", "3-d")
@@ -317,9 +321,12 @@ def test_multihead_attention(seeds: range) -> None:
                 padding if as_bool else torch.zeros(padding.shape, dtype=dtype).masked_fill(padding, -np.inf)
             )
         ours = {name: numpy(mask) for name, mask in masks.items()}
-        flags = {"need_weights": draw.flag("need_weights"), "average_attn_weights": draw.flag("average_attn_weights")}
+        flags: dict[str, Any] = {
+            "need_weights": draw.flag("need_weights"),
+            "average_attn_weights": draw.flag("average_attn_weights"),
+        }
         expected, weights = module(query, key, value, **masks, **flags)
-        found, found_weights = layer(*map(numpy, (query, key, value)), **ours, **flags)
+        found, found_weights = layer(numpy(query), numpy(key), numpy(value), **ours, **flags)
         assert_close(found, expected, draw.settings)
         assert (found_weights is None) == (weights is None), draw.settings
         if weights is not None:

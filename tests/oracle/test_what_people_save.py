@@ -17,10 +17,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from hatch_wheelweights import open_checkpoint  # noqa: E402
-from hatch_wheelweights.checkpoint import LazyTensor  # noqa: E402
-from hatch_wheelweights.checkpoint.pickle import Global, Opaque  # noqa: E402
+from hatch_wheelweights.checkpoint import Global, LazyTensor, Opaque  # noqa: E402
 from hatch_wheelweights.errors import CheckpointError, UnsafePickleError  # noqa: E402
-from making.torch_models import Net, Plain, assert_state_dict, both_containers, every_protocol  # noqa: E402
+from looking.state_dicts import assert_state_dict  # noqa: E402
+from making.torch_models import Net, Plain, both_containers, every_protocol  # noqa: E402
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -168,7 +168,7 @@ def test_lightning(path: Path) -> None:
 
 
 def test_int_keys_and_lists_of_tensors(path: Path) -> None:
-    saved = {
+    saved: dict[str, Any] = {
         "layers": [torch.ones(2), torch.zeros(3)],
         "heads": {0: {"w": torch.ones(1)}, 10: {"w": torch.zeros(1)}},
         "pair": (torch.arange(2), [torch.arange(3), {"x": torch.arange(4)}]),
@@ -365,8 +365,8 @@ def test_everything_that_torch_loads_with_weights_only_opens(path: Path) -> None
     torch.save(saved, path)
     with torch.serialization.safe_globals(
         [
-            np._core.multiarray.scalar,
-            np._core.multiarray._reconstruct,
+            np._core.multiarray.scalar,  # type: ignore[attr-defined]
+            np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
             np.ndarray,
             np.dtype,
             type(np.dtype("f4")),

@@ -15,21 +15,13 @@ import numpy as np
 import pytest
 
 from hatch_wheelweights import CheckpointError, ConfigError, Conversion, RemapError, __version__, convert
-from hatch_wheelweights.conversion import convert_record, is_current
-from hatch_wheelweights.options.table import RecordOptions
-from making.checkpoints import (
-    FLOATS,
-    VALUES,
-    get,
-    legacy_checkpoint,
-    pickled,
-    put,
-    safetensors,
-    storage,
-    tar_checkpoint,
-    tensor,
-    zip_checkpoint,
-)
+from hatch_wheelweights.checkpoint import naming
+from hatch_wheelweights.conversion import convert_file, is_current
+from hatch_wheelweights.opening import open_checkpoint
+from hatch_wheelweights.options.model import ConversionOptions
+from making.checkpoints import legacy_checkpoint, safetensors, tar_checkpoint, zip_checkpoint
+from making.pickles import get, pickled, put, storage, tensor
+from making.values import FLOATS, VALUES
 from wheelweights import RecordError, open_record, write_record
 
 if TYPE_CHECKING:
@@ -326,24 +318,28 @@ def test_says_what_the_source_is_instead() -> None:
     )
 
 
-def test_names_the_source_as_the_table_does(model: Path, tmp_path: Path) -> None:
-    options = RecordOptions(source="weights/model.pt", output="src/model.mpk", top_level_key=("gone",))
-    with pytest.raises(CheckpointError) as caught:
-        convert_record(tmp_path / model, tmp_path / "model.mpk", options)
+def test_names_the_source_as_its_caller_does(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError) as caught, naming("weights/model.pt"):
+        open_checkpoint(tmp_path / model).state_dict(top_level_key="gone")
     assert str(caught.value).startswith("weights/model.pt: ")
 
 
 # ----------------------------------------------------------------------------------------------------------- is_current
 
-OPTIONS = RecordOptions(top_level_key=("state_dict",), precision="half", metadata={"a": "b"})
+OPTIONS = ConversionOptions(top_level_key=("state_dict",), precision="half", metadata={"a": "b"})
+
+
+def outcome(output: str, source: str | Path, options: ConversionOptions) -> bool:
+    with open_checkpoint(source) as checkpoint:
+        return is_current(Path(output), checkpoint, options)
 
 
 @pytest.fixture
 def current(model: Path) -> Callable[..., bool]:
-    convert_record(model, "model.mpk", OPTIONS)
+    convert_file(model, "model.mpk", OPTIONS)
 
-    def ask(output: str = "model.mpk", options: RecordOptions = OPTIONS) -> bool:
-        return is_current(Path(output), [model], options)
+    def ask(output: str = "model.mpk", options: ConversionOptions = OPTIONS) -> bool:
+        return outcome(output, model, options)
 
     return ask
 
@@ -352,38 +348,35 @@ def test_a_record_is_current_while_nothing_changed(current: Callable[..., bool])
     assert current()
     os.utime("model.pt", (1, 1))
     assert current(), "the content counts, not the time"
-    named = RecordOptions(
-        source="x", output="y", debug=True, top_level_key=("state_dict",), precision="half", metadata={"a": "b"}
-    )
-    assert current(options=named), "names and debug change no byte"
+    shown = ConversionOptions(debug=True, top_level_key=("state_dict",), precision="half", metadata={"a": "b"})
+    assert current(options=shown), "debug changes no byte"
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        RecordOptions(),
-        RecordOptions(top_level_key=("state_dict",), metadata={"a": "b"}),
-        RecordOptions(top_level_key=("state_dict",), precision="half"),
-        RecordOptions(top_level_key=("state_dict",), precision="half", metadata={"a": "c"}),
-        RecordOptions(top_level_key=("state_dict",), precision="half", metadata={"a": "b"}, reindex=False),
-        RecordOptions(top_level_key=("state_dict",), precision="half", metadata={"a": "b"}, config_key=("config",)),
+        ConversionOptions(),
+        ConversionOptions(top_level_key=("state_dict",), metadata={"a": "b"}),
+        ConversionOptions(top_level_key=("state_dict",), precision="half"),
+        ConversionOptions(top_level_key=("state_dict",), precision="half", metadata={"a": "c"}),
+        ConversionOptions(top_level_key=("state_dict",), precision="half", metadata={"a": "b"}, reindex=False),
+        ConversionOptions(top_level_key=("state_dict",), precision="half", metadata={"a": "b"}, config_key=("config",)),
     ],
 )
-def test_other_options_make_it_outdated(current: Callable[..., bool], options: RecordOptions) -> None:
+def test_other_options_make_it_outdated(current: Callable[..., bool], options: ConversionOptions) -> None:
     assert not current(options=options)
 
 
 def test_another_checkpoint_makes_it_outdated(current: Callable[..., bool], model: Path) -> None:
-    data = bytearray(model.read_bytes())
-    data[-1] ^= 1
-    model.write_bytes(data)
+    content = pickled({"state_dict": {"w": tensor()}, "epoch": 4})
+    model.write_bytes(zip_checkpoint(content))
     assert not current()
 
 
 def test_another_name_makes_it_outdated(current: Callable[..., bool], model: Path) -> None:
     assert current()
     other = model.rename("other.pt")
-    assert not is_current(Path("model.mpk"), [other], OPTIONS)
+    assert not outcome("model.mpk", other, OPTIONS)
 
 
 @pytest.mark.parametrize(
@@ -413,8 +406,7 @@ def test_several_files_are_current_together(tmp_path: Path) -> None:
     Path("one.st").write_bytes(safetensors())
     Path("index.json").write_text('{"weight_map": {"w": "one.st"}}')
     convert("index.json", "model.mpk")
-    files = [Path("index.json"), Path("one.st")]
-    assert is_current(Path("model.mpk"), files, RecordOptions())
-    assert not is_current(Path("model.mpk"), files[:1], RecordOptions())
+    assert outcome("model.mpk", "index.json", ConversionOptions())
+    assert not outcome("model.mpk", "one.st", ConversionOptions())
     Path("one.st").write_bytes(safetensors(data=FLOATS[::-1]))
-    assert not is_current(Path("model.mpk"), files, RecordOptions())
+    assert not outcome("model.mpk", "index.json", ConversionOptions())

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-
 from hatch_wheelweights import wheel as wheel_module
-from hatch_wheelweights.wheel import BLOCK_BYTES, add_records
 from hatch_wheelweights.errors import ConfigError
+from hatch_wheelweights.wheel import BLOCK_BYTES, add_records
 from looking.wheels import assert_sound, local_header, local_headers, members, read_member
 
 if TYPE_CHECKING:
@@ -177,7 +176,7 @@ def test_rejects_a_path_that_the_wheel_has_already(wheel: Path, file: Callable[.
     with pytest.raises(ConfigError) as caught:
         add_records(wheel, {"demo/__init__.py": file(b"x")}, "deflated")
     assert str(caught.value) == (
-        "hooks.wheelweights.records: expected `demo/__init__.py` in the wheel to come from this hook alone, "
+        "expected `demo/__init__.py` in the wheel to come from this hook alone, "
         "found another file there\n"
         "  Give the record another output, or keep the other file out of the wheel."
     )

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from wheelweights import nn
 from wheelweights.binding import Shape, bind, bind_report
-from wheelweights.errors import BindError
 from wheelweights.record import open_record, write_record
+from wheelweights.report import BindError
 
 if TYPE_CHECKING:
     from decimal import Decimal

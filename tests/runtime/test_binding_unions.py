@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from wheelweights.binding import Shape, bind, bind_report
-from wheelweights.errors import BindError
+from wheelweights.report import BindError
 
 Array = NDArray[Any]
 
@@ -160,6 +160,7 @@ def test_names_each_variant_and_the_keys_that_decided() -> None:
         "  Bind the record that was made for this model, or change what the model declares."
     )
     report = caught.value.report
+    assert report is not None
     assert report.unexpected_keys == report.missing_keys == []
     assert [(mismatch.kind, mismatch.key) for mismatch in report.mismatches] == [("variant", "layer")]
     assert pickle.loads(pickle.dumps(report)) == report
@@ -199,6 +200,6 @@ def test_a_variant_must_be_one_that_a_record_can_give() -> None:
 
 def test_variants_without_arrays_are_static() -> None:
     assert bind(Acts, arrays("weight")).act == Identity()
-    bare = dataclass(type("Bare", (), {"__annotations__": {"weight": Array, "act": Identity | float}}))
+    bare: Any = dataclass(type("Bare", (), {"__annotations__": {"weight": Array, "act": Identity | float}}))
     with pytest.raises(BindError, match=r"Bare\.act: expected an array or a default, found `Identity \| float`"):
         bind(bare, arrays("weight"))

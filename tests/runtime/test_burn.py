@@ -29,7 +29,7 @@ NUMPY_DTYPES = {
 
 def packed(item: Any, metadata: dict[str, str] = FULL, *, single: bool = True) -> bytes:
     root = {"metadata": metadata, "item": item, "_b": []}
-    return msgpack.packb(root, use_single_float=single)  # type: ignore[no-any-return]
+    return msgpack.packb(root, use_single_float=single)
 
 
 def tensor(values: Any, dtype: Any = "F32") -> dict[str, Any]:

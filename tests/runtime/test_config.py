@@ -87,8 +87,8 @@ class Everything:
     steps: Sequence[float]
     extra: Mapping[str, list[int]]
     noted: typing.Annotated[int, "units"]
-    bare: list  # type: ignore[type-arg]
-    bare_tuple: tuple  # type: ignore[type-arg]
+    bare: list
+    bare_tuple: tuple
 
 
 EVERYTHING: dict[str, Any] = {
@@ -230,7 +230,7 @@ def _message(config: Any, value: object, **kwargs: Any) -> str:
             id="no choice of a Literal",
         ),
         pytest.param(
-            Literal[tuple(range(10))],  # type: ignore[valid-type]
+            Literal[tuple(range(10))],
             77,
             "config.x: expected one of 0, 1, 2, 3, 4, 5, 6, 7 and 2 more, found `int` (77)",
             id="long Literal",
@@ -471,7 +471,7 @@ class Roundabout:
     e: Roundabout | None = None
 
 
-roundabouts = st.deferred(
+roundabouts: st.SearchStrategy[Roundabout] = st.deferred(
     lambda: st.builds(
         Roundabout,
         st.integers(),

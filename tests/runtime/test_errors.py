@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import copy
 import pickle
-import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hatch_wheelweights.errors import CheckpointError, ConfigError, RemapError, UnsafePickleError
+from hatch_wheelweights.errors import CheckpointError, ConfigError, Do, Fault, Place, RemapError, UnsafePickleError
 from wheelweights.errors import (
-    BindError,
     DtypeError,
     RecordError,
     WheelweightsError,
     backticked,
+    counted,
     did_you_mean,
     listed,
+    nearest,
+    printable,
     quoted,
-    what_it_is,
 )
+from wheelweights.report import BindError
 
 ALL = [
     WheelweightsError, RecordError, DtypeError, BindError, CheckpointError, UnsafePickleError, ConfigError, RemapError,
@@ -48,6 +49,7 @@ def test_composes_subject_fact_details_and_remedy() -> None:
         pytest.param({"path": Path("m.pt")}, "m.pt: fact", id="with a Path"),
         pytest.param({"key": "w"}, "tensor `w`: fact", id="with a key"),
         pytest.param({"key": ""}, "tensor ``: fact", id="with an empty key"),
+        pytest.param({"position": "byte 7"}, "fact (at byte 7)", id="with a position"),
         pytest.param({"path": "", "remedy": ""}, ": fact", id="with nothing in them"),
         pytest.param({"remedy": "Stop."}, "fact\n  Stop.", id="with a remedy"),
         pytest.param({"details": ["a"]}, "fact\n  a", id="with a detail"),
@@ -79,7 +81,8 @@ def test_every_error_has_one_base_and_a_builtin_one(kind: type[WheelweightsError
 def test_every_error_can_be_pickled_copied_and_hashed(kind: Any) -> None:
     error: Any
     parts = {"key": "w", "expected": 1, "found": "two", "details": ["detail"], "remedy": "Do it."}
-    error = kind(["a: one", "b: two"], path="m.pt") if kind is ConfigError else kind("fact", path="m.pt", **parts)
+    faults = [Fault(Place(("records", 0, "source")), "one"), Fault(None, "two", ("detail",), Do("Do it."))]
+    error = kind(*faults, path="m.pt") if kind is ConfigError else kind("fact", path="m.pt", position="byte 4", **parts)
     error.report = {"missing": ["w"]}
     for again in (*(pickle.loads(pickle.dumps(error, protocol)) for protocol in range(6)), copy.copy(error)):
         assert type(again) is kind
@@ -92,6 +95,41 @@ def test_parts_are_attributes() -> None:
     error = RecordError("fact", path=Path("m.mpk"), key="w", expected=4, found=5, details=iter("ab"), remedy="Do it.")
     assert (error.path, error.key, error.expected, error.found) == ("m.mpk", "w", 4, 5)
     assert (error.details, error.remedy, error.args) == (("a", "b"), "Do it.", ("fact",))
+    assert (error.fact, error.position) == ("fact", None)
+    assert RecordError("fact", position="byte 4").position == "byte 4"
+
+
+class Shout:
+    """A text that is spelt when it is read."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def test_parts_can_be_values_that_are_spelt_when_they_are_read() -> None:
+    fact, detail, remedy = Shout("fact"), Shout("detail"), Shout("Do it.")
+    error = RecordError(fact, path="m.mpk", key="w", position="byte 7", details=["plain", detail], remedy=remedy)
+    assert (error.fact, error.details, error.remedy) == (fact, ("plain", detail), remedy)
+    assert str(error) == error.message() == "m.mpk: tensor `w`: fact (at byte 7)\n  plain\n  detail\n  Do it."
+
+    def spell(text: object) -> str:
+        return text.text.upper() if isinstance(text, Shout) else str(text)
+
+    assert error.message(spell) == "m.mpk: tensor `w`: FACT (at byte 7)\n  plain\n  DETAIL\n  DO IT."
+
+
+def test_spells_neither_path_nor_key_nor_position() -> None:
+    error = RecordError("fact", path="m.mpk", key="w", position="byte 7")
+    assert error.message(lambda text: "spelt") == "m.mpk: tensor `w`: spelt (at byte 7)"
+
+
+def test_a_fact_that_changes_changes_the_message() -> None:
+    error = RecordError("fact", path="m.mpk")
+    error.fact, error.position = "another", "byte 9"
+    assert str(error) == "m.mpk: another (at byte 9)"
 
 
 # ------------------------------------------------------------------------------------------------------------ free text
@@ -165,23 +203,28 @@ def test_suggests_the_nearest_name_or_none() -> None:
     assert did_you_mean("precision", []) is None
 
 
+def test_finds_the_nearest_name_or_none() -> None:
+    assert nearest("precison", ["precision", "reindex"]) == "precision"
+    assert nearest("zzz", iter(["precision", "reindex"])) is None
+
+
 @pytest.mark.parametrize(
-    ("head", "kind"),
+    ("count", "what", "said"),
     [
-        (b"", "an empty file"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
-        (b"\x87\xa6format\xacwheelweights\xa7version\1", "a wheelweights record"),
-        (b"PK\3\4", "a zip archive (a PyTorch checkpoint or a wheel)"),
-        (bytes.fromhex("80028a0a6cfc9c46f9206aa850192e"), "a PyTorch checkpoint (torch < 1.6)"),
-        (b"\x83\xa8metadata", "a record written by Burn"),
-        (b"\x80\2}", "a pickle"),
-        (b" \n<html>", "an HTML page (a failed download)"),
-        (b"<!doctype HTML>", "an HTML page (a failed download)"),
-        (struct.pack("<Q", 8) + b"{}", "a safetensors file"),
-        (struct.pack("<Q", 1 << 40) + b"{}", r"a file that begins with b'\x00\x00\x00\x00\x00\x01\x00\x00{}'"),
-        (b"hello", "a file that begins with b'hello'"),
-        (b"\x1b" * 99, "a file that begins with b'" + r"\x1b" * 16 + "'"),
+        (0, "tensor", "0 tensors"),
+        (1, "tensor", "1 tensor"),
+        (2, "missing key", "2 missing keys"),
+        (1_024, "value", "1,024 values"),
+        (1, "shape mismatch", "1 shape mismatch"),
+        (2, "shape mismatch", "2 shape mismatches"),
+        (2, "wrong length", "2 wrong lengths"),
+        (2, "class", "2 classes"),
+        (2, "prefix", "2 prefixes"),
     ],
 )
-def test_tells_a_file_by_its_first_bytes(head: bytes, kind: str) -> None:
-    assert what_it_is(head) == kind
+def test_counts_things(count: int, what: str, said: str) -> None:
+    assert counted(count, what) == said
+
+
+def test_shows_text_whole_with_its_control_characters_escaped() -> None:
+    assert printable("a\x1b[31m\n\u202e\ud800ü" + "x" * 200) == r"a\x1b[31m\n\u202e\ud800ü" + "x" * 200

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -16,6 +16,9 @@ import wheelweights as ww
 from looking.closeness import assert_close
 from wheelweights import nn
 from wheelweights.nn import _conv, _functional
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 EXPECTED = Path(__file__).parents[1] / "checkpoints" / "nn" / "expected.npz"
 with np.load(EXPECTED) as stored:
@@ -203,11 +206,15 @@ def test_convolution_in_blocks_gives_what_it_gives_at_once(limit: int, monkeypat
 
 def test_convolution_copies_no_more_than_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    columns = _conv._columns
+    columns: Any = _conv._columns
+
+    def counted(*args: Any) -> Iterator[Any]:
+        for block in columns(*args):
+            sizes.append(block[2].nbytes)
+            yield block
+
     monkeypatch.setattr(_conv, "COLUMN_BYTES", 40_000)
-    monkeypatch.setattr(
-        _conv, "_columns", lambda *args: (sizes.append(block[2].nbytes) or block for block in columns(*args))
-    )
+    monkeypatch.setattr(_conv, "_columns", counted)
     nn.Conv2d.init(4, 6, 3)(random(7, 4, 20, 20))
     nn.Conv1d.init(4, 6, 3)(random(1, 4, 5000))
     assert len(sizes) > 10
@@ -293,6 +300,8 @@ def test_attention_does_not_mind_the_order_of_keys() -> None:
     one, weights = layer(query, keys, keys)
     other, shuffled = layer(query, keys[:, order], keys[:, order])
     np.testing.assert_allclose(one, other, atol=1e-6)
+    assert weights is not None
+    assert shuffled is not None
     np.testing.assert_allclose(weights[..., order], shuffled, atol=1e-6)
 
 
@@ -487,7 +496,7 @@ def test_embedding_starts_with_zeros_for_padding() -> None:
 
 # What is refused
 
-X = np.zeros
+X: Any = np.zeros  # Any, because the checks are there for what a type checker would stop
 LSTM = nn.LSTM.init(3, 4)
 ATTENTION = nn.MultiheadAttention.init(4, 2)
 REFUSED: dict[str, tuple[Any, str]] = {
@@ -587,7 +596,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "group norm without groups": (
         lambda: nn.GroupNorm(X(4))(X((2, 4))),
         (
-            "GroupNorm: num_groups is not set, and the parameters do not tell it\n"
+            "GroupNorm: num_groups is not set, and does not follow from the parameters\n"
             "  Give num_groups when the layer is made, or bind to an instance that has it."
         ),
     ),
@@ -616,7 +625,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "attention without heads": (
         lambda: nn.MultiheadAttention(ATTENTION.out_proj, ATTENTION.in_proj_weight)(*[X((5, 2, 4))] * 3),
         (
-            "MultiheadAttention: num_heads is not set, and the parameters do not tell it\n"
+            "MultiheadAttention: num_heads is not set, and does not follow from the parameters\n"
             "  Give num_heads when the layer is made, or bind to an instance that has it."
         ),
     ),
@@ -640,7 +649,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
         "MultiheadAttention: expected attn_mask of shape (5, 5) or (4, 5, 5), found (5, 4)",
     ),
     "attention padding mask": (
-        lambda: ATTENTION(*[X((5, 2, 4))] * 3, X((5, 2), bool)),
+        lambda: ATTENTION(X((5, 2, 4)), X((5, 2, 4)), X((5, 2, 4)), X((5, 2), bool)),
         "MultiheadAttention: expected key_padding_mask of shape (2, 5), found (5, 2)",
     ),
     "attention mask of integers": (
@@ -667,9 +676,9 @@ REFUSED: dict[str, tuple[Any, str]] = {
         "MultiheadAttention: expected bias_k and bias_v, or neither, found one",
     ),
     "gelu": (
-        lambda: nn.gelu(X(3), approximate="erf"),
+        lambda: nn.gelu(X(3), approximate="erf"),  # type: ignore[arg-type]
         "gelu: expected approximate to be `none` or `tanh`, found `erf`",
-    ),  # type: ignore[arg-type]
+    ),
     "pool axes": (
         lambda: nn.max_pool2d(X(8), 2),
         "max_pool2d: expected an input of shape (N, C, H, W) or (C, H, W), found (8,)",

@@ -5,17 +5,17 @@ What the build hook does, for use in Python. Nothing of a checkpoint is ever exe
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
 from hatch_wheelweights._version import __version__
 
 if TYPE_CHECKING:
-    from hatch_wheelweights.steps.configuration import load_config
+    from hatch_wheelweights.checkpoint import Global, LazyTensor, Opaque
     from hatch_wheelweights.conversion import Conversion, convert
-    from hatch_wheelweights.steps.pipeline import Report
-    from hatch_wheelweights.checkpoint import Checkpoint, Global, LazyTensor, Opaque, open_checkpoint
     from hatch_wheelweights.errors import CheckpointError, ConfigError, RemapError, UnsafePickleError
+    from hatch_wheelweights.opening import Checkpoint, load_config, open_checkpoint
+    from hatch_wheelweights.steps.pipeline import StateDict
+    from hatch_wheelweights.steps.report import Report
 
 __all__ = [
     "Checkpoint",
@@ -27,6 +27,7 @@ __all__ = [
     "Opaque",
     "RemapError",
     "Report",
+    "StateDict",
     "UnsafePickleError",
     "__version__",
     "convert",
@@ -34,25 +35,26 @@ __all__ = [
     "open_checkpoint",
 ]
 
-_HOMES = {
-    "steps.configuration": ("load_config",),
+_HOMES: Final = {
+    "checkpoint": ("Global", "LazyTensor", "Opaque"),
     "conversion": ("Conversion", "convert"),
-    "steps.pipeline": ("Report",),
-    "checkpoint": ("Checkpoint", "Global", "LazyTensor", "Opaque", "open_checkpoint"),
     "errors": ("CheckpointError", "ConfigError", "RemapError", "UnsafePickleError"),
+    "opening": ("Checkpoint", "load_config", "open_checkpoint"),
+    "steps.pipeline": ("StateDict",),
+    "steps.report": ("Report",),
 }
 
+if not TYPE_CHECKING:  # a type checker would take any name for a public one
 
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used.
+    def __getattr__(name: str) -> object:
+        """Import a public name when it is first used: Hatch imports this package in every build of the environment."""
+        import importlib  # noqa: PLC0415
 
-    Hatch imports this package, for its hook, in every build of the environment.
-    """
-    for module, names in _HOMES.items():
-        if name in names:
-            found = globals()[name] = getattr(importlib.import_module(f"{__name__}.{module}"), name)
-            return found
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        for module, names in _HOMES.items():
+            if name in names:
+                found = globals()[name] = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+                return found
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -1,38 +1,38 @@
-"""The assembly line: options -> checkpoint -> tensors -> record.
+"""The assembly line: a checkpoint and options -> a plan -> a record.
 
-Knows the order of the steps and what a record says about its making; the steps themselves stand elsewhere. One
-function for the build hook, the command line and Python.
+A plan holds the names, shapes and metadata of a record before a byte of weights is read, so that whatever is wrong is
+told at once. Writing it reads each byte of the weights for the record, and once more for the digest of the source,
+which all records of one source share. One function for the build hook, the command line and Python.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from hatch_wheelweights.steps.configuration import config_value
-from hatch_wheelweights.options.table import RecordOptions, record_options
-from hatch_wheelweights.steps.pipeline import Report, debug_table
 from hatch_wheelweights._version import __version__
-from hatch_wheelweights.checkpoint import Checkpoint, open_checkpoint
-from hatch_wheelweights.checkpoint.contents import naming
+from hatch_wheelweights.checkpoint import naming
 from hatch_wheelweights.errors import CheckpointError
+from hatch_wheelweights.opening import open_checkpoint
+from hatch_wheelweights.options.model import ConversionOptions, RecordOptions
+from hatch_wheelweights.options.reading import keywords_of, read_keywords
+from hatch_wheelweights.options.toml import toml_name
+from hatch_wheelweights.steps.configuration import config_value
+from hatch_wheelweights.steps.report import debug_table
 from wheelweights import RecordError, open_record, write_record
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from hatch_wheelweights.opening import Checkpoint
+    from hatch_wheelweights.steps.pipeline import StateDict
 
-    from hatch_wheelweights.checkpoint import LazyTensor
-
-__all__ = ["Conversion", "convert", "convert_record", "is_current", "tensors_of"]
+__all__ = ["Conversion", "Plan", "convert", "convert_file", "is_current", "plan_record", "write_plan"]
 
 GENERATOR: Final = f"hatch-wheelweights {__version__}"
 _NO_DIGEST: Final = "0" * 64
-# What is not an option of the conversion, or has a place of its own in the metadata
-_NOT_OPTIONS: Final = {"source", "output", "metadata", "debug"}
+# Not written to metadata["options"]: stored elsewhere in the metadata, or without effect on the record
+_NOT_OPTIONS: Final = {"metadata", "debug"}
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Conversion:
     """What a conversion did.
 
     `format` is the kind of the checkpoint; `nbytes` counts the bytes of the tensors (tied ones each), `size` those of
-    the file; `table` is the debug table of all keys.
+    the file; `table` is the debug table of all keys. `told` are the warnings as values, which spell options for whoever
+    reads them.
     """
 
     source: Path
@@ -49,73 +50,77 @@ class Conversion:
     tensors: int
     nbytes: int
     size: int
-    warnings: tuple[str, ...]
+    told: tuple[object, ...]
     table: str
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The warnings, with options as Python spells them."""
+        return tuple(map(str, self.told))
 
+
+@dataclass(frozen=True)
+class Plan:
+    """A record that is to be written: the checkpoint, its tensors by their final keys, and the metadata."""
+
+    checkpoint: Checkpoint
+    tensors: StateDict
+    metadata: dict[str, Any]
+
+
+@keywords_of(RecordOptions)
 def convert(source: str | os.PathLike[str], output: str | os.PathLike[str], **options: Any) -> Conversion:
     """Convert a checkpoint into a record and return what was done.
 
-    `options` are those of the build hook in Python's spelling: `top_level_key`, `key_remap`, `reindex`, `precision`,
-    `include`, `exclude`, `config_key`, `metadata`, `whole_model`. The record appears whole or not at all. Raises
+    The options are those of the build hook, by the same names. The record appears whole or not at all. Raises
     ConfigError for options that are wrong in themselves, CheckpointError and RemapError where the checkpoint does not
     go with them.
     """
-    return convert_record(source, output, record_options(options, source=os.fspath(source), output=os.fspath(output)))
+    return convert_file(source, output, read_keywords(ConversionOptions, options))
 
 
-def convert_record(
-    source: str | os.PathLike[str], output: str | os.PathLike[str], options: RecordOptions
+def convert_file(
+    source: str | os.PathLike[str], output: str | os.PathLike[str], options: ConversionOptions
 ) -> Conversion:
-    """Convert as `convert` does, by options that are already checked.
+    """Convert as `convert` does, by options that have been checked."""
+    with naming(os.fspath(source)), open_checkpoint(source) as checkpoint:
+        return write_plan(plan_record(checkpoint, options), output)
 
-    Messages name the source as `options.source` has it.
+
+def plan_record(checkpoint: Checkpoint, options: ConversionOptions) -> Plan:
+    """Return what a conversion would write; no tensor is read.
+
+    Raises CheckpointError or RemapError where the checkpoint does not go with the options.
     """
-    report = Report()
-    with (
-        naming(options.source or os.fspath(source)),
-        open_checkpoint(source) as checkpoint,
-        ThreadPoolExecutor(1) as hashing,
-    ):
-        _refuse_overwriting(checkpoint, Path(output))
-        digest = hashing.submit(_digest, checkpoint.files)
-        tensors = tensors_of(checkpoint, options, report)
-        metadata = _metadata(checkpoint, options)
-        size = write_record(
-            output,
-            tensors,
-            metadata=metadata,
-            source_keys={key: tensor.key or key for key, tensor in tensors.items()},
-            complete=lambda: metadata["source"].update(sha256=digest.result()),
-        )
-        return Conversion(
-            Path(source),
-            Path(output),
-            checkpoint.kind,
-            len(tensors),
-            sum(tensor.nbytes for tensor in tensors.values()),
-            size,
-            (*checkpoint.warnings, *report.warnings),
-            debug_table(report),
-        )
+    return Plan(checkpoint, checkpoint.tensors(options), _metadata(checkpoint, options))
 
 
-def tensors_of(checkpoint: Checkpoint, options: RecordOptions, report: Report | None = None) -> dict[str, LazyTensor]:
-    """Return the tensors that a conversion with these options writes."""
-    return checkpoint.state_dict(
-        top_level_key=options.top_level_key or None,
-        key_remap=options.key_remap,
-        reindex=options.reindex,
-        precision=options.precision,
-        include=options.include,
-        exclude=options.exclude,
-        whole_model=options.whole_model,
-        report=report,
+def write_plan(plan: Plan, output: str | os.PathLike[str]) -> Conversion:
+    """Write the record, whole or not at all, and return what was done."""
+    checkpoint, tensors = plan.checkpoint, plan.tensors
+    _refuse_overwriting(checkpoint, Path(output))
+    digest = checkpoint.start_digest()
+    size = write_record(
+        output,
+        tensors,
+        metadata=plan.metadata,
+        source_keys={key: tensor.key or key for key, tensor in tensors.items()},
+        complete=lambda: plan.metadata["source"].update(sha256=digest.result()),
+    )
+    return Conversion(
+        checkpoint.path,
+        Path(output),
+        checkpoint.kind,
+        len(tensors),
+        sum(tensor.nbytes for tensor in tensors.values()),
+        size,
+        (*checkpoint.warnings, *tensors.report.warnings),
+        debug_table(tensors.report),
     )
 
 
-def is_current(output: Path, files: Sequence[Path], options: RecordOptions) -> bool:
-    """Tell whether a record is what converting these files of a checkpoint with these options would give."""
+def is_current(output: Path, checkpoint: Checkpoint, options: ConversionOptions) -> bool:
+    """Tell whether a record is what converting this checkpoint with these options would give."""
     try:
         metadata = open_record(output).metadata
     except RecordError:
@@ -126,8 +131,8 @@ def is_current(output: Path, files: Sequence[Path], options: RecordOptions) -> b
         and metadata.get("generator") == GENERATOR
         and metadata.get("options", {}) == _options(options)
         and metadata.get("user", {}) == dict(options.metadata)
-        and source.get("name") == files[0].name
-        and source.get("sha256") == _digest(files)
+        and source.get("name") == checkpoint.path.name
+        and source.get("sha256") == checkpoint.start_digest().result()
     )
 
 
@@ -138,7 +143,7 @@ def _refuse_overwriting(checkpoint: Checkpoint, output: Path) -> None:
         )
 
 
-def _metadata(checkpoint: Checkpoint, options: RecordOptions) -> dict[str, Any]:
+def _metadata(checkpoint: Checkpoint, options: ConversionOptions) -> dict[str, Any]:
     """Return what a record says of itself: the same for the same input, wherever and whenever it is made."""
     metadata: dict[str, Any] = {
         "generator": GENERATOR,
@@ -153,30 +158,17 @@ def _metadata(checkpoint: Checkpoint, options: RecordOptions) -> dict[str, Any]:
     return metadata
 
 
-def _options(options: RecordOptions) -> dict[str, Any]:
+def _options(options: ConversionOptions) -> dict[str, Any]:
     """Return the options that are not at their default, as the table in pyproject.toml has them."""
-    default = RecordOptions()
+    default = ConversionOptions()
     chosen = {
         field.name: getattr(options, field.name)
-        for field in fields(options)
+        for field in fields(ConversionOptions)
         if field.name not in _NOT_OPTIONS and getattr(options, field.name) != getattr(default, field.name)
     }
-    plain = {
-        name.replace("_", "-"): list(value) if isinstance(value, tuple) else value for name, value in chosen.items()
-    }
+    plain = {toml_name(name): list(value) if isinstance(value, tuple) else value for name, value in chosen.items()}
     if "key-remap" in plain:
         plain["key-remap"] = [
             {"pattern": pattern, "replacement": replacement} for pattern, replacement in plain["key-remap"]
         ]
     return plain
-
-
-def _digest(files: Sequence[Path]) -> str:
-    """Return the SHA-256 of a file; of several, that of the list of theirs as sha256sum prints it."""
-    digests = []
-    for file in files:
-        with file.open("rb") as opened:
-            digests.append((hashlib.file_digest(opened, "sha256").hexdigest(), file.name))
-    if len(digests) == 1:
-        return digests[0][0]
-    return hashlib.sha256("".join(f"{digest}  {name}\n" for digest, name in digests).encode()).hexdigest()

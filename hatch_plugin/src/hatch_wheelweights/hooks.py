@@ -1,10 +1,11 @@
 """The build hook, and its registration with Hatch.
 
-Knows hatchling: its targets and versions, its file selection, how it talks to the user. Knows no options and no
-formats; of a record only where it names the checkpoint that it was made from.
+Knows hatchling: its targets and versions, its file selection, how it talks to the user. Knows no formats; of a record
+only where it names the checkpoint that it was made from.
 
 pluggy loads this module in every hatchling build of the environment, also for projects without weights, so whatever the
-hook needs is imported where it is used. Hooks are also made only to be asked for `dependencies()`: that does nothing.
+hook needs is imported where it is used. Hatch also creates the hook just to call `dependencies()`; creating it must do
+nothing.
 """
 
 # ruff: noqa: PLC0415
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import glob
 import os
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -22,12 +23,12 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from hatchling.plugin import hookimpl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from hatch_wheelweights.options.table import RecordOptions
+    from hatch_wheelweights.conversion import Plan
     from hatch_wheelweights.errors import ConfigError
-
-    Job = tuple[Path, Path, RecordOptions]  # source and output, in the project
+    from hatch_wheelweights.opening import Checkpoint
+    from hatch_wheelweights.options.paths import Job
 
 __all__ = ["WheelweightsBuildHook", "hatch_register_build_hook"]
 
@@ -56,18 +57,19 @@ class WheelweightsBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # no
         self._remove_converted: Callable[[], object] = self._converted.clear
         if self.target_name not in {"sdist", "wheel"}:
             return
-        with self._errors_for_the_user():
+        with self._errors_for_the_user(), ExitStack() as opened:
             jobs = self._jobs()
-            files_of = {source: _files_of_checkpoint(source) for source, _, _ in jobs}
-            self._keep_out(output for _, output, _ in jobs)
+            sources = dict.fromkeys(job.source for job in jobs)
+            checkpoints = {source: opened.enter_context(self._open(source)) for source in sources}
+            self._keep_out(job.output for job in jobs)
             self._require_runtime(build_data)
             if self.target_name == "sdist":
-                self._ship(chain(*files_of.values()), build_data)
+                self._ship(_files(checkpoints), build_data)
             elif version == "editable":
-                self._convert_into_tree(jobs, files_of)
+                self._convert_into_tree(jobs, checkpoints)
             else:
-                self._keep_out(chain(*files_of.values()))
-                self._convert_for_wheel(jobs)
+                self._keep_out(_files(checkpoints))
+                self._convert_for_wheel(jobs, checkpoints)
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
         """Put the converted records into the built wheel; when that fails, there is no wheel."""
@@ -90,12 +92,14 @@ class WheelweightsBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # no
 
         with self._errors_for_the_user():
             for record in load(self.config).records:
-                for output in Path(self.root).glob(glob.escape(record.output).replace("{stem}", "*")):
-                    if _is_made_from(output, record.source):
+                pattern = glob.escape(str(record.output)).replace("{stem}", "*")
+                for output in Path(self.root).glob(pattern):
+                    if _is_made_from(output, str(record.source)):
                         output.unlink()
 
     def _jobs(self) -> tuple[Job, ...]:
-        from hatch_wheelweights.options.table import load, resolve
+        from hatch_wheelweights.options.paths import resolve
+        from hatch_wheelweights.options.table import load
 
         return resolve(load(self.config), self.root)
 
@@ -118,50 +122,70 @@ class WheelweightsBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # no
                 "  Write it there: installers and lock files that read pyproject.toml need it as well."
             )
 
-    def _convert_for_wheel(self, jobs: tuple[Job, ...]) -> None:
+    def _convert_for_wheel(self, jobs: tuple[Job, ...], checkpoints: Mapping[Path, Checkpoint]) -> None:
         """Convert into a temporary folder, until `finalize`."""
         import shutil
         import tempfile
         import weakref
 
+        plans: dict[str, tuple[Job, Plan]] = {}
+        for job in jobs:
+            place = self._place(job.output).replace(os.sep, "/")
+            if place in plans:
+                raise _two_records_at(place)
+            plans[place] = job, self._plan(job, checkpoints)
         folder = tempfile.mkdtemp(prefix="wheelweights-")
         # `finalize` is not called with --hooks-only or after a failure elsewhere: then the folder goes with the hook.
         self._remove_converted = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         try:
-            for number, (source, output, options) in enumerate(jobs):
-                place = self._place(output).replace(os.sep, "/")
-                if place in self._converted:
-                    raise _two_records_at(place)
+            for number, (place, (job, plan)) in enumerate(plans.items()):
                 self._converted[place] = Path(folder, f"{number}.mpk")
-                self._convert(source, self._converted[place], options, shown=place)
+                self._write(job, plan, self._converted[place], shown=place)
         except BaseException:
             self._remove_converted()
             raise
 
-    def _convert_into_tree(self, jobs: tuple[Job, ...], files_of: Mapping[Path, Sequence[Path]]) -> None:
+    def _convert_into_tree(self, jobs: tuple[Job, ...], checkpoints: Mapping[Path, Checkpoint]) -> None:
         """Convert to where an editable install looks, but for records that are up to date there."""
         from hatch_wheelweights.conversion import is_current
 
-        for source, output, options in jobs:
-            shown = self._in_project(output)
-            if is_current(output, files_of[source], options):
-                self.app.display_info(f"{shown}: up to date with {self._in_project(source)}")
+        plans = [(job, self._plan(job, checkpoints)) for job in jobs]
+        for job, plan in plans:
+            shown = self._in_project(job.output)
+            if is_current(job.output, plan.checkpoint, job.options):
+                self.app.display_info(f"{shown}: up to date with {self._in_project(job.source)}")
             else:
-                output.parent.mkdir(parents=True, exist_ok=True)
-                self._convert(source, output, options, shown=shown)
+                job.output.parent.mkdir(parents=True, exist_ok=True)
+                self._write(job, plan, job.output, shown=shown)
 
-    def _convert(self, source: Path, output: Path, options: RecordOptions, *, shown: str) -> None:
+    def _open(self, source: Path) -> Checkpoint:
+        """Open a checkpoint under the name that the user wrote; raise CheckpointError where it is none."""
+        from hatch_wheelweights.checkpoint import naming
+        from hatch_wheelweights.opening import open_checkpoint
+
+        with naming(self._in_project(source)):
+            return open_checkpoint(source)
+
+    def _plan(self, job: Job, checkpoints: Mapping[Path, Checkpoint]) -> Plan:
+        from hatch_wheelweights.conversion import plan_record
+
+        return plan_record(checkpoints[job.source], job.options)
+
+    def _write(self, job: Job, plan: Plan, output: Path, *, shown: str) -> None:
         """Write one record and tell the user of it, in one line where all is well."""
-        from hatch_wheelweights.conversion import convert_record
+        from hatch_wheelweights.conversion import write_plan
+        from hatch_wheelweights.errors import spelt
+        from hatch_wheelweights.options.toml import TOML
+        from wheelweights.errors import counted
 
-        done = convert_record(source, output, options)
-        source_shown = self._in_project(source)
-        for warning in done.warnings:
-            self.app.display_warning(f"{source_shown}: {warning}")
-        if options.debug:
+        done = write_plan(plan, output)
+        source = self._in_project(job.source)
+        for warning in done.told:
+            self.app.display_warning(f"{source}: {spelt(warning, TOML)}")
+        if job.options.debug:
             self.app.display_info(done.table)
-        tensors = "1 tensor" if done.tensors == 1 else f"{done.tensors:,} tensors"
-        self.app.display_info(f"{shown}: {tensors}, {done.nbytes:,} bytes, from {source_shown} ({done.format})")
+        tensors = counted(done.tensors, "tensor")
+        self.app.display_info(f"{shown}: {tensors}, {done.nbytes:,} bytes, from {source} ({done.format})")
 
     def _add_records(self, wheel: Path) -> None:
         from hatch_wheelweights.options.table import load
@@ -189,6 +213,8 @@ class WheelweightsBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # no
     @contextmanager
     def _errors_for_the_user(self) -> Iterator[None]:
         """Stop the build with the message of one of our errors, and with its traceback only when asked (-v)."""
+        from hatch_wheelweights.errors import message
+        from hatch_wheelweights.options.toml import TOML
         from wheelweights import WheelweightsError
 
         try:
@@ -199,15 +225,12 @@ class WheelweightsBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # no
             if error.path is not None:
                 error.path = self._in_project(error.path)
             self.app.display_debug(traceback.format_exc())
-            self.app.abort(str(error))
+            self.app.abort(message(error, TOML))
 
 
-def _files_of_checkpoint(source: Path) -> tuple[Path, ...]:
-    """Return the files that a checkpoint consists of, shards too; raise CheckpointError where it is no checkpoint."""
-    from hatch_wheelweights.checkpoint import open_checkpoint
-
-    with open_checkpoint(source) as checkpoint:
-        return checkpoint.files
+def _files(checkpoints: Mapping[Path, Checkpoint]) -> Iterator[Path]:
+    """Return the files that the checkpoints consist of, shards too."""
+    return chain.from_iterable(checkpoint.files for checkpoint in checkpoints.values())
 
 
 def _is_made_from(path: Path, source: str) -> bool:
@@ -223,8 +246,10 @@ def _is_made_from(path: Path, source: str) -> bool:
 
 
 def _two_records_at(place: str) -> ConfigError:
-    from hatch_wheelweights.errors import ConfigError
+    from hatch_wheelweights.errors import ConfigError, Fault
+    from hatch_wheelweights.options.toml import records_place
     from wheelweights.errors import backticked
 
-    fact = f"hooks.wheelweights.records: expected one record at {backticked(place)} in the wheel, found two"
-    return ConfigError(f"{fact}\n  Hatch's `sources` or `packages` bring two outputs together: give one another name.")
+    fact = f"expected one record at {backticked(place)} in the wheel, found two"
+    remedy = "Hatch's `sources` or `packages` bring two outputs together: give one another name."
+    return ConfigError(Fault(records_place(), fact, remedy=remedy))

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from isal import isal_zlib
 
-from hatch_wheelweights.errors import ConfigError
+from hatch_wheelweights.errors import ConfigError, Fault
 from wheelweights.errors import backticked
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ __all__ = ["add_records"]
 ALIGNMENT = 64
 BLOCK_BYTES = 1 << 20
 DEFLATE_LEVEL = 1  # level 0 makes float weights larger, 2 and 3 make them no smaller
-ZIP64_LIMIT = 0xFFFF_FFFF  # the first size that a 32-bit field cannot say: all ones means "see the zip64 field"
+ZIP64_LIMIT = 0xFFFF_FFFF  # the first size that does not fit in 32 bits: all ones means "see the zip64 field"
 ZIP64_COUNT_LIMIT = 0xFFFF
 ZIP64_VERSION = 45
 REGULAR_FILE_644 = 0o100644 << 16
@@ -54,9 +54,6 @@ _SEE_ZIP64 = 0xFFFF_FFFF
 _SEE_ZIP64_COUNT = 0xFFFF
 _ZIP64_EXTRA_ID = 0x0001
 _ALIGNMENT_EXTRA_ID = 0xD935  # registered for the padding that Android's zipalign inserts
-
-_TAKEN = "hooks.wheelweights.records: expected {} in the wheel to come from this hook alone, found another file there"
-_TAKEN_REMEDY = "Give the record another output, or keep the other file out of the wheel."
 
 
 def add_records(wheel: Path, records: Mapping[str, Path], compression: str) -> None:
@@ -112,7 +109,15 @@ def _is_listing(name: str) -> bool:
 def _reject_taken(records: Mapping[str, Path], names: set[str]) -> None:
     taken = sorted(records.keys() & names)
     if taken:
-        raise ConfigError([f"{_TAKEN.format(backticked(path))}\n  {_TAKEN_REMEDY}" for path in taken])
+        raise ConfigError(*(_taken(path) for path in taken))
+
+
+def _taken(path: str) -> Fault:
+    return Fault(
+        None,
+        f"expected {backticked(path)} in the wheel to come from this hook alone, found another file there",
+        remedy="Give the record another output, or keep the other file out of the wheel.",
+    )
 
 
 def _like(listing: zipfile.ZipInfo, name: str, compression: str, mode: int) -> zipfile.ZipInfo:
@@ -162,7 +167,7 @@ class _ZipWriter:
         digest = self._write_content(member, content)
         end = self.file.tell()
         if len(_local_header(member, padding)) != header_size:
-            # Deflating made it longer, past the limit of the header that stands there: so there is nothing to gain.
+            # Deflating pushed the size past 4 GiB, beyond the header already written. Store it instead.
             return self._add_stored(member, content)
         self.file.seek(member.header_offset)
         self.file.write(_local_header(member, padding))

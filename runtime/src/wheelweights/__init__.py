@@ -7,16 +7,17 @@ dataclasses, such as those of `wheelweights.nn`.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
 from wheelweights._version import __version__
-from wheelweights.errors import BindError, DtypeError, RecordError, WheelweightsError
-from wheelweights.record import Record, TensorInfo, open_record, write_record
+from wheelweights.errors import DtypeError, RecordError, WheelweightsError
 
 if TYPE_CHECKING:
     from wheelweights import nn as nn
-    from wheelweights.binding import BindReport, Shape, bind, bind_report
+    from wheelweights.binding import Shape, bind, bind_report
     from wheelweights.package import load
+    from wheelweights.record import Record, TensorInfo, open_record, write_record
+    from wheelweights.report import BindError, BindReport
 
 __all__ = [
     "BindError",
@@ -36,21 +37,24 @@ __all__ = [
     "write_record",
 ]
 
-_HOMES = {
-    "binding": ("BindReport", "Shape", "bind", "bind_report"),
+_HOMES: Final = {
+    "binding": ("Shape", "bind", "bind_report"),
     "package": ("load",),
+    "record": ("Record", "TensorInfo", "open_record", "write_record"),
+    "report": ("BindError", "BindReport"),
 }
 
+if not TYPE_CHECKING:  # a type checker would take any name for a public one
 
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: who only opens a record needs neither models nor layers."""
-    if name == "nn":
-        return importlib.import_module("wheelweights.nn")
-    for module, names in _HOMES.items():
-        if name in names:
-            found = globals()[name] = getattr(importlib.import_module(f"wheelweights.{module}"), name)
-            return found
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> object:
+        """Import a public name when it is first used, so that nobody waits for what they do not need."""
+        if name == "nn":
+            return importlib.import_module(f"{__name__}.nn")
+        for module, names in _HOMES.items():
+            if name in names:
+                found = globals()[name] = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+                return found
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -1,7 +1,7 @@
 """What the annotations of a model say: which of its fields are arrays, modules, containers or variants.
 
-Knows type hints; knows no record and no key. A hint becomes one of seven small values (`Array`, `Struct`, `Items`,
-`Fixed`, `Table`, `Either`, `Static`), so that `binding` need not know the many ways in which Python can spell the same
+Knows type hints; knows no record and no key. A hint becomes one of seven small values (`Leaf`, `Struct`, `Items`,
+`Fixed`, `Named`, `Either`, `Static`), so that `binding` need not know the many ways in which Python can spell the same
 thing.
 """
 
@@ -9,42 +9,51 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import sys
+import inspect
 import types
 import typing
 from dataclasses import MISSING, InitVar, dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
-from wheelweights.errors import BindError, backticked
+from wheelweights.errors import backticked
+from wheelweights.plain import is_dict, is_sequence
+from wheelweights.report import BindError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from _typeshed import DataclassInstance
 
 __all__ = [
-    "Array",
     "Either",
     "Field",
     "Fixed",
     "Items",
     "Kind",
+    "Leaf",
+    "Named",
     "Shape",
     "Static",
     "Struct",
-    "Table",
-    "dtype_name",
     "fields_of",
     "has_arrays",
     "holds_arrays",
     "is_array",
+    "is_module",
     "is_of",
+    "kind_name",
     "parse",
+    "plain_name",
     "takes_arrays",
 ]
 
 
 @dataclass(frozen=True, init=False)
 class Shape:
-    """Declare the shape of an array: `Annotated[np.ndarray, Shape(8, 3, None, 3)]`; None stands for any length."""
+    """Declare the shape of an array: `Annotated[np.ndarray, Shape(8, 3, None, 3)]`, where None is any length."""
 
     dims: tuple[int | None, ...]
 
@@ -58,7 +67,7 @@ class Shape:
         )
 
 
-class Array(NamedTuple):
+class Leaf(NamedTuple):
     """An array, with the shape and the numpy scalar types (`np.float32`, `np.floating`) that the hint declares."""
 
     shape: Shape | None = None
@@ -85,7 +94,7 @@ class Fixed(NamedTuple):
     items: tuple[Any, ...]
 
 
-class Table(NamedTuple):
+class Named(NamedTuple):
     """`dict[str, item]`."""
 
     item: Any
@@ -104,12 +113,12 @@ class Static(NamedTuple):
     hint: Any
 
 
-Kind = Array | Struct | Items | Fixed | Table | Either | Static
+Kind = Leaf | Struct | Items | Fixed | Named | Either | Static
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Field:
-    """A field of a dataclass: `flatten` and `static` are what its metadata say, `required` that it has no default."""
+    """A field of a dataclass; `flatten` and `static` come from its metadata, `required` fields have no default."""
 
     name: str
     kind: Kind
@@ -126,19 +135,34 @@ class Field:
 
 
 def parse(hint: Any) -> Kind:
-    """Return what a hint means. Aliases, `Annotated`, `Final` and `NewType` are seen through."""
+    """Return what a hint means, also through aliases, `Annotated`, `Final` and `NewType`."""
     hint, shape = _plain(hint)
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return Either(tuple(arg for arg in args if arg is not type(None)), type(None) in args)
     cls = origin or hint
-    if not isinstance(cls, type):
+    if not inspect.isclass(cls):
         return Static(hint)
     if dataclasses.is_dataclass(cls):
         return Struct(cls, args)
     if _is_array_class(cls):
-        return Array(shape, _scalars(args))
+        return Leaf(shape, _scalars(args))
     return _container(cls, args) or Static(hint)
+
+
+def kind_name(kind: Kind) -> str:
+    """Return what a message calls a kind: the name of its class, `A | B`, "array"."""
+    match kind:
+        case Struct(cls):
+            return cls.__name__
+        case Static(hint):
+            return str(getattr(hint, "__name__", hint))
+        case Either(variants, optional):
+            return " | ".join([*(kind_name(parse(variant)) for variant in variants), *["None"] * optional])
+        case Items(container):
+            return container.__name__
+        case Leaf() | Fixed() | Named():
+            return {Leaf: "array", Fixed: "tuple", Named: "dict"}[type(kind)]
 
 
 def is_array(value: object) -> bool:
@@ -176,12 +200,12 @@ def vars_of(cls: type) -> tuple[dataclasses.Field[Any], ...]:
 
 def holds_arrays(hint: Any) -> bool:
     """Return whether an array can be anywhere inside a hint (or a parsed one)."""
-    seen: set[Struct] = set()  # a recursive class is looked into once
+    seen: set[Struct] = set()  # so that a recursive class is looked into once
     pending = [hint]
     while pending:
         inner = pending.pop()
         match inner if isinstance(inner, Kind) else parse(inner):
-            case Array():
+            case Leaf():
                 return True
             case Struct() as struct if struct not in seen:
                 seen.add(struct)
@@ -189,10 +213,12 @@ def holds_arrays(hint: Any) -> bool:
                     if field.flatten:
                         return True
                     pending += [] if field.static else [field.kind]
-            case Items(item=item) | Table(item=item):
+            case Items(item=item) | Named(item=item):
                 pending.append(item)
             case Fixed(items=items) | Either(variants=items):
                 pending += items
+            case Struct() | Static():
+                pass
     return False
 
 
@@ -202,25 +228,33 @@ def takes_arrays(field: Field) -> bool:
     return not field.static and (field.flatten or holds_arrays(field.kind))
 
 
-def has_arrays(value: Any) -> bool:
+def is_module(value: object) -> TypeGuard[DataclassInstance]:
+    """Return whether a value is an instance of a dataclass."""
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)
+
+
+def has_arrays(value: object) -> bool:
     """Return whether an array is anywhere inside a value."""
     if is_array(value):
         return True
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    parts: Iterable[object] = ()
+    if is_module(value):
         fields = [field.name for field in dataclasses.fields(value) if not field.metadata.get("static")]
-        return any(has_arrays(getattr(value, name, None)) for name in fields)
-    if isinstance(value, dict):
-        return any(map(has_arrays, value.values()))
-    return isinstance(value, list | tuple) and any(map(has_arrays, value))
+        parts = (getattr(value, name, None) for name in fields)
+    elif is_dict(value):
+        parts = value.values()
+    elif is_sequence(value):
+        parts = value
+    return any(map(has_arrays, parts))
 
 
-def dtype_name(dtype: Any) -> str:
-    """Return the name of a dtype, of any library."""
-    return str(getattr(dtype, "name", dtype)).rpartition(".")[2]  # torch says `torch.float32`
+def plain_name(dtype: object) -> str:
+    """Return the name of a dtype of any library, without the library's own name (`torch.float32`)."""
+    return str(getattr(dtype, "name", dtype)).rpartition(".")[2]
 
 
 def is_of(name: str, scalars: tuple[type, ...]) -> bool:
-    """Return whether a dtype is of a scalar type, concrete or abstract; bfloat16 and float8 count as `np.floating`."""
+    """Return whether a dtype belongs to a scalar type, concrete or abstract; bfloat16 and float8 are `np.floating`."""
     if any(scalar.__name__ == name for scalar in scalars):
         return True
     if name.startswith(("bfloat16", "float8")):
@@ -235,7 +269,7 @@ def _is_array_class(cls: type) -> bool:
     return (
         hasattr(cls, "shape")
         and hasattr(cls, "dtype")
-        and not (issubclass(cls, np.generic) or dataclasses.is_dataclass(cls))
+        and not (dataclasses.is_dataclass(cls) or issubclass(cls, np.generic))
     )
 
 
@@ -247,37 +281,44 @@ def _container(cls: type, args: tuple[Any, ...]) -> Kind | None:
     if cls is tuple and args:
         return Fixed(args)
     if cls is dict and len(args) == 2 and args[0] is str:
-        return Table(args[1])
+        return Named(args[1])
     return None
 
 
 def _plain(hint: Any) -> tuple[Any, Shape | None]:
-    """Return the hint without what is wrapped around it, and the `Shape` that was found on the way."""
-    shape = None
-    while True:
-        origin = typing.get_origin(hint)
-        if origin is typing.Annotated:
-            shape = next((extra for extra in hint.__metadata__ if isinstance(extra, Shape)), shape)
-            hint = hint.__origin__
-        elif origin is typing.Final:
-            hint = typing.get_args(hint)[0]
-        elif hasattr(origin, "__value__"):  # a `type` alias (PEP 695) with arguments
-            hint = origin.__value__[typing.get_args(hint)]
-        elif isinstance(hint, typing.NewType):
-            hint = hint.__supertype__
-        elif isinstance(hint, typing.TypeVar) and hint.__bound__ is not None:
-            hint = hint.__bound__
-        elif not isinstance(hint, type) and hasattr(hint, "__value__"):
-            hint = hint.__value__
-        else:
-            return hint, shape
+    """Return the hint without its wrapping, and the innermost `Shape` found in it."""
+    shape: Shape | None = None
+    while (inner := _unwrapped(hint)) is not hint:
+        extras: tuple[object, ...] = getattr(hint, "__metadata__", ())
+        shape = next((extra for extra in extras if isinstance(extra, Shape)), shape)
+        hint = inner
+    return hint, shape
+
+
+def _unwrapped(hint: Any) -> Any:
+    """Return the hint inside one layer of wrapping, or the hint itself if there is none."""
+    origin: Any = typing.get_origin(hint)
+    inner = hint
+    if origin is typing.Annotated:
+        inner = hint.__origin__
+    elif origin is typing.Final:
+        inner = typing.get_args(hint)[0]
+    elif hasattr(origin, "__value__"):  # a `type` alias (PEP 695) with arguments
+        inner = origin.__value__[typing.get_args(hint)]
+    elif isinstance(hint, typing.NewType):
+        inner = hint.__supertype__
+    elif isinstance(hint, typing.TypeVar):
+        inner = hint if hint.__bound__ is None else hint.__bound__
+    elif not isinstance(hint, type) and hasattr(hint, "__value__"):
+        inner = hint.__value__
+    return inner
 
 
 def _scalars(args: tuple[Any, ...]) -> tuple[type, ...]:
     """Return the scalar types in `np.ndarray[shape, np.dtype[scalar]]`; none where it does not say."""
     (scalar,) = typing.get_args(args[1]) if len(args) == 2 and typing.get_args(args[1]) else (Any,)
     is_union = typing.get_origin(scalar) in (typing.Union, types.UnionType)
-    scalars = [typing.get_origin(one) or one for one in (typing.get_args(scalar) if is_union else (scalar,))]
+    scalars: list[Any] = [typing.get_origin(one) or one for one in (typing.get_args(scalar) if is_union else (scalar,))]
     return tuple(scalars) if Any not in scalars and all(isinstance(one, type) for one in scalars) else ()
 
 
@@ -291,8 +332,8 @@ def _substituted(hint: Any, arguments: dict[Any, Any]) -> Any:
     return hint[tuple(arguments.get(parameter, parameter) for parameter in parameters)]
 
 
-# Linters move imports that only annotations use under `if TYPE_CHECKING`, where nobody finds them at run time. The
-# names of arrays are worth knowing all the same.
+# Linters move imports that only annotations use under `if TYPE_CHECKING`, where they cannot be found at run time. So
+# the usual names of arrays are known without their imports.
 _WELL_KNOWN = {"Any": Any, "NDArray": npt.NDArray, "np": np, "npt": npt, "numpy": np}
 
 
@@ -313,7 +354,7 @@ def _resolved_hints(cls: type) -> dict[str, Any]:
 def _names_around(cls: type) -> dict[str, Any]:
     """Return the names of the function in which a class was made, while that function runs."""
     function = cls.__qualname__.rpartition(".<locals>.")[0]
-    frame = sys._getframe() if function else None
+    frame = inspect.currentframe() if function else None
     while frame is not None and frame.f_code.co_qualname != function:
         frame = frame.f_back
     return {} if frame is None else dict(frame.f_locals)

@@ -5,14 +5,15 @@ and, mostly, `_b`:
 
 - a struct is a map, a `Vec` or array a list, `None` and constants are nil, an enum is a map with one entry, its
   variant;
-- a parameter is `{id, param: tensor}`, a tensor without gradient the tensor alone;
+- a parameter is `{id, param: tensor}`; a tensor without gradient is the tensor alone;
 - a tensor is `{bytes, shape, dtype}` with little-endian bytes; up to 0.13 it is `{value: [numbers], shape}`.
 
 The names on the way to a tensor, joined by dots, are its key. Layout and names stay Burn's: `Linear.weight` is (in,
-out), norms have `gamma` and `beta`. What is neither tensor nor container (an optimizer's step counter) is left out.
+out), norms have `gamma` and `beta`. Values that are neither tensor nor container (an optimizer's step counter) are
+left out.
 
-Up to 0.13 a half-precision record holds a float as the integer of its bits and nothing tells it from an integer tensor,
-except a negative number, which no bits give.
+Up to 0.13 a half-precision record holds each float as the integer of its bits. Only a negative number, which bits never
+give, tells an integer tensor from such floats.
 
 Nothing in the file is trusted: lengths are checked before they are used, and each limit below is a constant.
 """
@@ -24,19 +25,23 @@ import struct
 import zlib
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-import msgpack
 import numpy as np
 
+from wheelweights._msgpack import Unpacker, UnpackException
 from wheelweights.dtypes import DTYPES
-from wheelweights.errors import RecordError, backticked, listed, quoted, what_it_is
+from wheelweights.errors import RecordError, backticked, listed, quoted
+from wheelweights.formats import HEAD_BYTES, Format, format_of, what_it_is
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+    from typing import TypeAlias
 
     from numpy.typing import NDArray
+
+    Value: TypeAlias = "bool | int | float | str | memoryview | NDArray[Any] | list[Value] | dict[str, Value] | None"
 
 __all__ = ["BurnRecord", "BurnTensor", "read", "recognises"]
 
@@ -48,7 +53,6 @@ MAX_RANK = 64
 MAX_INFLATION = 100  # a .mpk.gz may grow to this many times its size ...
 MIN_INFLATED = 16 << 20  # ... and to this size in any case
 
-GZIP = b"\x1f\x8b"
 _CHUNK = 1 << 16
 
 _DTYPES = {
@@ -63,7 +67,7 @@ _INTS = {"i16": "int16", "i32": "int32", "i64": "int64"}
 
 @dataclass(frozen=True, eq=False)
 class BurnTensor:
-    """A tensor: `raw` are its bytes, flat, little-endian, in C order, read-only, and not aligned by Burn."""
+    """A tensor: `raw` has its bytes, flat, little-endian, in C order, read-only, and at any address."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -72,7 +76,7 @@ class BurnTensor:
 
 @dataclass(frozen=True, eq=False)
 class BurnRecord:
-    """What a record of Burn holds; `metadata` has its `float`, `int`, `format`, `version` and `settings`."""
+    """The contents of a record of Burn; `metadata` has its `float`, `int`, `format`, `version` and `settings`."""
 
     tensors: dict[str, BurnTensor]
     metadata: dict[str, Any]
@@ -80,26 +84,28 @@ class BurnRecord:
 
 def recognises(head: bytes) -> bool:
     """Return whether a file that begins with these bytes (16 are enough) is for `read`: a Burn record, or gzip."""
-    return head.startswith(GZIP) or (head[:1] in (b"\x82", b"\x83") and head[1:10] == b"\xa8metadata")
+    return format_of(head) in (Format.BURN_RECORD, Format.GZIP)
 
 
 def read(data: bytes | memoryview, *, path: str | os.PathLike[str] | None = None) -> BurnRecord:
-    """Read a whole record, gzip or not; `raw` of a tensor is a view of `data` where its bytes stand there as they are.
+    """Read a whole record, gzip or not; `raw` of a tensor is a view of `data` if its bytes are there as they are.
 
-    Raises RecordError, which names `path`, and the tensor where it is one.
+    Raises RecordError, which names `path`, and the tensor if it is one that is at fault.
     """
     try:
-        return _record(memoryview(_inflated(data) if bytes(data[:2]) == GZIP else data))
+        is_gzip = format_of(bytes(data[:HEAD_BYTES])) is Format.GZIP
+        return _record(memoryview(_inflated(data) if is_gzip else data))
     except RecordError as error:
         error.path = path if path is None else str(path)
         raise
 
 
 def _record(data: memoryview) -> BurnRecord:
-    if not recognises(bytes(data[:16])) or bytes(data[:2]) == GZIP:
-        raise RecordError(f"expected a record written by Burn, found {what_it_is(bytes(data[:64]))}")
+    head = bytes(data[:HEAD_BYTES])
+    if format_of(head) is not Format.BURN_RECORD:
+        raise RecordError(f"expected a record written by Burn, found {what_it_is(head)}")
     reader = _Reader(data)
-    root = reader.value()
+    root = cast("dict[str, Value]", reader.value())  # a map: its first byte says so
     if reader.position != len(data):
         raise RecordError(f"expected the end of the record at byte {reader.position:,}, found {len(data):,} bytes")
     metadata = root.get("metadata")
@@ -139,9 +145,9 @@ def _inflated(data: bytes | memoryview) -> bytes:
 # From the tree to tensors
 
 
-def _found(item: object) -> Iterator[tuple[str, dict[str, Any]]]:
+def _found(item: Value) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the maps that are tensors, each with its key, in the order of the file."""
-    pending = [("", item)]
+    pending: list[tuple[str, Value]] = [("", item)]
     while pending:
         key, value = pending.pop()
         if isinstance(value, dict) and _is_parameter(value):
@@ -160,22 +166,22 @@ def _join(key: str, name: str) -> str:
     return joined
 
 
-def _is_parameter(value: dict[str, Any]) -> bool:
+def _is_parameter(value: dict[str, Value]) -> bool:
     inner = value.get("param")
     return value.keys() == {"id", "param"} and isinstance(inner, dict) and _is_tensor(inner)
 
 
-def _is_tensor(value: dict[str, Any]) -> bool:
+def _is_tensor(value: dict[str, Value]) -> bool:
     if value.keys() == {"bytes", "shape", "dtype"}:
         return isinstance(value["bytes"], memoryview)
     return value.keys() == {"value", "shape"} and _is_numbers(value["value"]) and _is_numbers(value["shape"])
 
 
-def _is_numbers(value: object) -> bool:
+def _is_numbers(value: Value) -> bool:
     return isinstance(value, np.ndarray) or value == []
 
 
-def _tensor(found: dict[str, Any], metadata: dict[str, Any]) -> BurnTensor:
+def _tensor(found: dict[str, Any], metadata: Mapping[str, Value]) -> BurnTensor:
     shape = _shape(found["shape"])
     if "value" in found:
         dtype, values = _typed(np.asarray(found["value"]), metadata)
@@ -195,15 +201,17 @@ def _read_only(raw: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return raw
 
 
-def _shape(value: object) -> tuple[int, ...]:
-    dims = value.tolist() if isinstance(value, np.ndarray) else value
-    if not isinstance(dims, list) or len(dims) > MAX_RANK or any(type(dim) is not int or dim < 0 for dim in dims):
-        raise RecordError(f"expected a shape of at most {MAX_RANK} lengths, found {quoted(dims)}")
-    return tuple(dims)
+def _shape(value: Value) -> tuple[int, ...]:
+    dims: Value = value.tolist() if isinstance(value, np.ndarray) else value
+    if isinstance(dims, list) and len(dims) <= MAX_RANK:
+        shape = tuple(dim for dim in dims if type(dim) is int and dim >= 0)
+        if len(shape) == len(dims):
+            return shape
+    raise RecordError(f"expected a shape of at most {MAX_RANK} lengths, found {quoted(dims)}")
 
 
-def _dtype(name: object) -> tuple[str, np.dtype[Any] | None]:
-    """Return our name of a dtype, and for bools the integers that Burn stores them as."""
+def _dtype(name: Value) -> tuple[str, np.dtype[Any] | None]:
+    """Return our name of a dtype of Burn, and for bools the integers that hold them."""
     kind, detail = next(iter(name.items())) if isinstance(name, dict) and len(name) == 1 else (name, "Native")
     if kind == "Bool" and isinstance(detail, str) and detail in _BOOL_STORES:
         return "bool", np.dtype(_BOOL_STORES[detail])
@@ -217,8 +225,8 @@ def _dtype(name: object) -> tuple[str, np.dtype[Any] | None]:
     return _DTYPES[name], None
 
 
-def _typed(values: NDArray[Any], metadata: dict[str, Any]) -> tuple[str, NDArray[Any]]:
-    """Return the dtype and the elements of a list of numbers: floats and bools tell it, integers need the metadata."""
+def _typed(values: NDArray[Any], metadata: Mapping[str, Value]) -> tuple[str, NDArray[Any]]:
+    """Return the dtype and the elements of a list of numbers; what integers stand for is in the metadata."""
     if values.dtype != np.int64:
         return values.dtype.name, values.astype(values.dtype.newbyteorder("<"))
     real = str(metadata.get("float")).rpartition(":")[2]
@@ -232,14 +240,14 @@ def _typed(values: NDArray[Any], metadata: dict[str, Any]) -> tuple[str, NDArray
     return dtype, values.astype(np.dtype(dtype).newbyteorder("<"))
 
 
-# MessagePack. The library's own reader allocates what a nested length claims before it looks further, and copies every
-# tensor.
+# MessagePack. The library's own reader copies every tensor, and allocates memory for a length before it checks that the
+# items are there.
 
 
 class _Reader:
     """Reads MessagePack off a buffer: `bin` as views, lists of numbers as arrays (float32, float64, bool, int64).
 
-    Every length is held against the bytes that are left before it is believed.
+    Every length is checked against the bytes that are left.
     """
 
     def __init__(self, data: memoryview) -> None:
@@ -247,7 +255,7 @@ class _Reader:
         self.position = 0
         self.values = 0
 
-    def value(self, depth: int = 0) -> Any:
+    def value(self, depth: int = 0) -> Value:
         self.values += 1
         if self.values > MAX_VALUES:
             raise RecordError(f"expected at most {MAX_VALUES:,} values besides the numbers in tensors, found more")
@@ -259,13 +267,14 @@ class _Reader:
         if code <= 0x7F or code >= 0xE0:
             return code if code <= 0x7F else code - 0x100
         if code in _SCALARS:
-            return struct.unpack(_SCALARS[code], self.take(struct.calcsize(_SCALARS[code])))[0]
+            number: int | float = struct.unpack(_SCALARS[code], self.take(struct.calcsize(_SCALARS[code])))[0]
+            return number
         if code not in _LENGTHS and code >= 0xC0:
             raise RecordError(f"expected MessagePack as Burn writes it, found the type 0x{code:02x}")
         return self.sized(code, depth)
 
-    def sized(self, code: int, depth: int) -> Any:
-        """Read what has a length: a map, a list, a string or bytes."""
+    def sized(self, code: int, depth: int) -> Value:
+        """Read a value that has a length: a map, a list, a string or bytes."""
         if code >= 0xC0:
             kind, width = _LENGTHS[code]
             length = int.from_bytes(self.take(width), "big")
@@ -294,8 +303,8 @@ class _Reader:
         except UnicodeDecodeError as error:
             raise RecordError(f"expected text in UTF-8 before byte {self.position:,}: {error.reason}") from error
 
-    def map(self, length: int, depth: int) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+    def map(self, length: int, depth: int) -> dict[str, Value]:
+        result: dict[str, Value] = {}
         for _ in range(length):
             name = self.value(depth + 1)
             if not isinstance(name, str):
@@ -305,7 +314,7 @@ class _Reader:
             result[name] = self.value(depth + 1)
         return result
 
-    def list(self, length: int, depth: int) -> Any:
+    def list(self, length: int, depth: int) -> Value:
         left = len(self.data) - self.position
         if length > left:
             raise RecordError(
@@ -335,14 +344,14 @@ class _Reader:
         result = np.empty(count, np.int64)
         for start in range(0, count, _CHUNK):
             wanted = min(_CHUNK, count - start)
-            unpacker = msgpack.Unpacker(max_array_len=0, max_map_len=0, max_str_len=0, max_bin_len=0, max_ext_len=0)
+            unpacker = Unpacker(max_array_len=0, max_map_len=0, max_str_len=0, max_bin_len=0, max_ext_len=0)
             unpacker.feed(self.data[self.position : self.position + 9 * wanted])
             try:
-                values = list(islice(unpacker, wanted))
-                if len(values) != wanted or set(map(type, values)) != {int}:
+                values = [value for value in islice(unpacker, wanted) if type(value) is int]
+                if len(values) != wanted:
                     return None
                 result[start : start + wanted] = values
-            except (ValueError, OverflowError, msgpack.UnpackException):
+            except (ValueError, OverflowError, UnpackException):
                 return None
             self.position += unpacker.tell()
         return result

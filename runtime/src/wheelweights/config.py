@@ -1,7 +1,7 @@
 """Dataclasses from plain values: the configuration of a model as its author typed it.
 
 Knows annotations and the values that JSON has. Knows neither records nor checkpoints (the caller says which error to
-raise), and imports the standard library only.
+raise), and needs neither numpy nor msgpack.
 """
 
 from __future__ import annotations
@@ -10,14 +10,25 @@ import collections.abc
 import dataclasses
 import enum
 import functools
+import inspect
 import pathlib
 import re
 import types
 import typing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union
 
-from wheelweights.errors import SHOWN_CHARACTERS, RecordError, WheelweightsError, backticked, did_you_mean, quoted
+from wheelweights.errors import (
+    SHOWN_CHARACTERS,
+    SHOWN_ITEMS,
+    RecordError,
+    WheelweightsError,
+    backticked,
+    counted,
+    did_you_mean,
+    quoted,
+)
+from wheelweights.plain import is_collection, is_dict, is_sequence
 
 if TYPE_CHECKING:
     import os
@@ -41,13 +52,13 @@ def build(
     """Return an instance of the dataclass `config` made from plain values (dict, list, str, int, float, bool, None).
 
     Fields may be nested dataclasses, enums (by value), Literal, unions, Path, Any, and lists, tuples, sets and dicts of
-    these. An int is taken for a float that holds it exactly, a list for a tuple or a set and the other way round; a
-    bool is never a number. In a union the first member wins that needs no int made a float. Defaults are honoured;
-    what `init=False` fields hold is left to the class. A missing field, a wrong type and a key that is no field are
+    these. An int is accepted as a float if the float holds it exactly, a list as a tuple or a set and the other way
+    round; a bool is never a number. In a union the first member wins that fits without making an int a float. Defaults
+    are honoured; `init=False` fields are left to the class. A missing field, a wrong type and an unknown key are
     faults: all of them are raised together as one `error`, each with its path, which begins with `where`. `path` is
     the file they came from, for the message.
     """
-    if not (isinstance(config, type) and dataclasses.is_dataclass(config)):
+    if not (inspect.isclass(config) and dataclasses.is_dataclass(config)):
         fact = f"expected a dataclass to build, found {backticked(_said(config))}"
         raise error(fact, path=path, remedy="Decorate the class with @dataclass.")
     attempt = _Attempt()
@@ -77,21 +88,19 @@ class _Fault:
         return f"{self.where}: {self.fact}" + (f". {self.hint}" if self.hint else "")
 
 
-@dataclass
 class _Attempt:
-    """What happened in one try: its faults, and whether an int had to become a float.
+    """One attempt to build a value: its faults, and whether an int had to become a float.
 
-    `tried` keeps the tries at nested unions from multiplying with their depth.
+    `tried` keeps the attempts at nested unions from multiplying with their depth; it and `hints` are shared by all
+    attempts at one configuration.
     """
 
-    faults: list[_Fault] = field(default_factory=list)
-    converted: bool = False
-    cause: Exception | None = None
-    tried: dict[tuple[int, tuple[object, ...]], tuple[object, _Attempt]] = field(default_factory=dict)
-    hints: dict[type, dict[str, Any]] = field(default_factory=dict)
-
-    def another(self) -> _Attempt:
-        return _Attempt(tried=self.tried, hints=self.hints)
+    def __init__(self, shared: _Attempt | None = None) -> None:
+        self.faults: list[_Fault] = []
+        self.converted = False
+        self.cause: Exception | None = None
+        self.tried: dict[tuple[int, tuple[object, ...]], tuple[object, _Attempt]] = shared.tried if shared else {}
+        self.hints: dict[type, dict[str, Any]] = shared.hints if shared else {}
 
     def take(self, other: _Attempt) -> None:
         self.faults += other.faults
@@ -101,9 +110,9 @@ class _Attempt:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a value stands, and the attempt to build it.
+    """The place of a value, and the attempt to build it.
 
-    What notes a fault returns None, to stand for the value: nothing of a faulty attempt comes out.
+    Methods that record a fault return None in place of the value; the result of a faulty attempt is discarded.
     """
 
     root: str
@@ -133,8 +142,8 @@ def _failure(
     if len(faults) == 1:
         return error(f"{faults[0].where}: {faults[0].fact}", path=path, remedy=faults[0].hint)
     kinds = collections.Counter(fault.kind for fault in faults)
-    counted = ", ".join(f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in kinds.items())
-    fact = f"configuration does not fit {backticked(_said(config))}: {counted}"
+    counts = ", ".join(counted(count, kind) for kind, count in kinds.items())
+    fact = f"configuration does not fit {backticked(_said(config))}: {counts}"
     return error(fact, path=path, details=map(str, faults))
 
 
@@ -149,16 +158,16 @@ def _built(annotation: Any, value: object, at: _Place) -> object:
 
 
 def _instance(cls: Any, value: object, at: _Place) -> object:
-    """Build what is no container: a scalar, an enum, a path or a dataclass."""
+    """Build a value that is not a container: a scalar, an enum, a path or a dataclass."""
     if cls in _SCALARS and type(value) is cls:
         return value
     if cls in _SCALARS:
         return at.mismatch(cls, value)
-    if isinstance(cls, type) and issubclass(cls, enum.Enum):
+    if inspect.isclass(cls) and issubclass(cls, enum.Enum):
         return _member(cls, value, at)
-    if isinstance(cls, type) and issubclass(cls, pathlib.PurePath):
+    if inspect.isclass(cls) and issubclass(cls, pathlib.PurePath):
         return cls(value) if isinstance(value, str) else at.mismatch(cls, value)
-    if isinstance(cls, type) and dataclasses.is_dataclass(cls):
+    if inspect.isclass(cls) and dataclasses.is_dataclass(cls):
         return _dataclass(cls, value, at)
     return at.fault("unsupported annotation", f"{backticked(_said(cls))} cannot be built from plain values")
 
@@ -168,7 +177,7 @@ def _any(annotation: Any, value: object, at: _Place) -> object:  # noqa: ARG001 
 
 
 def _float(annotation: Any, value: object, at: _Place) -> object:
-    """Take a float, or an int of which no digit would be lost."""
+    """Take a float, or an int that a float holds without losing a digit."""
     if type(value) is int and value.bit_length() <= _FLOAT_BITS and int(float(value)) == value:
         at.attempt.converted = True
         return float(value)
@@ -183,8 +192,8 @@ def _member(cls: type[enum.Enum], value: object, at: _Place) -> object:
 
 
 def _plain(value: object) -> object:
-    """Return what a list became when it was made the value of an enum member."""
-    return list(value) if isinstance(value, tuple) else value
+    """Return a tuple as a list: JSON has lists where an enum member has tuples."""
+    return list(value) if is_sequence(value) else value
 
 
 def _choice(annotation: Any, value: object, at: _Place) -> object:
@@ -197,8 +206,8 @@ def _choice(annotation: Any, value: object, at: _Place) -> object:
 def _no_choice(annotation: object, choices: list[object], value: object, at: _Place) -> object:
     if not any(type(value) is type(choice) for choice in choices):
         return at.mismatch(annotation, value)
-    shown = ", ".join(quoted(choice) if isinstance(choice, str) else str(choice) for choice in choices[:8])
-    more = f" and {len(choices) - 8:,} more" if len(choices) > 8 else ""
+    shown = ", ".join(quoted(choice) if isinstance(choice, str) else str(choice) for choice in choices[:SHOWN_ITEMS])
+    more = f" and {len(choices) - SHOWN_ITEMS:,} more" if len(choices) > SHOWN_ITEMS else ""
     near = did_you_mean(str(value), [choice for choice in choices if isinstance(choice, str)])
     return at.fault("wrong value", f"expected one of {shown}{more}, found {_found(value)}", near)
 
@@ -214,28 +223,28 @@ def _union(annotation: Any, value: object, at: _Place) -> object:
 
 def _best_member(annotation: Any, value: object, at: _Place) -> tuple[object, _Attempt]:
     """Take the first member that fits as it is, else the first that fits with an int made a float."""
-    tries = []
+    tries: list[tuple[object, _Attempt]] = []
     for member in typing.get_args(annotation):
-        attempt = at.attempt.another()
+        attempt = _Attempt(at.attempt)
         built = _built(member, value, _Place(at.root, attempt, at.keys))
         if not attempt.faults and not attempt.converted:
             return built, attempt
         tries.append((built, attempt))
     fitting = [one for one in tries if not one[1].faults]
-    # Where one member alone has the value's own type, what is wrong inside it says more than the list of members.
+    # If the value has the type of one member alone, the faults inside it say more than the list of members
     near = [
         one for one in tries if all(fault.where != at.where or fault.kind == "rejection" for fault in one[1].faults)
     ]
     if fitting or len(near) == 1:
         return (fitting or near)[0]
-    none = at.attempt.another()
+    none = _Attempt(at.attempt)
     _Place(at.root, none, at.keys).mismatch(annotation, value)
     return None, none
 
 
 def _sequence(annotation: Any, value: object, at: _Place) -> object:
     """Build a list, a set or a frozenset."""
-    if not isinstance(value, list | tuple | set | frozenset):
+    if not is_collection(value):
         return at.mismatch(annotation, value)
     item, *_ = (*typing.get_args(annotation), Any)
     items = [_built(item, one, at.into(i)) for i, one in enumerate(value)]
@@ -247,7 +256,7 @@ def _sequence(annotation: Any, value: object, at: _Place) -> object:
 
 
 def _tuple(annotation: Any, value: object, at: _Place) -> object:
-    if not isinstance(value, list | tuple):
+    if not is_sequence(value):
         return at.mismatch(annotation, value)
     items = typing.get_args(annotation)
     if not items and annotation in (tuple, typing.Tuple):  # noqa: UP006 (the bare forms; tuple[()] is the empty one)
@@ -255,16 +264,16 @@ def _tuple(annotation: Any, value: object, at: _Place) -> object:
     if items[1:] == (...,):
         items = items[:1] * len(value)
     if len(items) != len(value):
-        number = f"{len(value):,} item{'' if len(value) == 1 else 's'}"
-        return at.fault("wrong length", f"expected {backticked(_said(annotation))}, found {number}")
+        found = counted(len(value), "item")
+        return at.fault("wrong length", f"expected {backticked(_said(annotation))}, found {found}")
     return tuple(_built(item, one, at.into(i)) for i, (item, one) in enumerate(zip(items, value, strict=True)))
 
 
 def _mapping(annotation: Any, value: object, at: _Place) -> object:
-    if not isinstance(value, dict):
+    if not is_dict(value):
         return at.mismatch(annotation, value)
     of_key, of_value = typing.get_args(annotation) or (Any, Any)
-    made = {}
+    made: dict[object, object] = {}
     for key, one in value.items():
         inside = at.into(key)
         name = _built(of_key, _number(key) if of_key is int else key, inside)
@@ -278,7 +287,7 @@ def _number(key: object) -> object:
 
 
 def _dataclass(cls: type, value: object, at: _Place) -> object:
-    if not isinstance(value, dict):
+    if not is_dict(value):
         return at.mismatch(cls, value)
     hints = _hints(cls, at)
     if hints is None:
@@ -286,10 +295,10 @@ def _dataclass(cls: type, value: object, at: _Place) -> object:
     faults_before = len(at.attempt.faults)
     fields = {one.name: one for one in dataclasses.fields(cls)}
     taken = {name: one for name, one in fields.items() if one.init}
-    arguments = {}
+    arguments: dict[str, object] = {}
     for name, one in taken.items():
         if name in value:
-            # `dim: int = None` is written often enough: the class itself says that None will do.
+            # Accept None where None is the default, although `dim: int = None` is mistyped
             annotation = types.NoneType if value[name] is None is one.default else hints[name]
             arguments[name] = _built(annotation, value[name], at.into(name))
         elif one.default is one.default_factory is dataclasses.MISSING:
@@ -313,7 +322,7 @@ def _hints(cls: type, at: _Place) -> dict[str, Any] | None:
 
 
 def _called(cls: type, arguments: dict[str, object], at: _Place) -> object:
-    """Call the class. What its own `__post_init__` rejects is a fault like the others."""
+    """Call the class. A rejection by its own `__post_init__` is a fault like the others."""
     try:
         return cls(**arguments)
     except (ValueError, TypeError, AssertionError) as error:
@@ -321,7 +330,7 @@ def _called(cls: type, arguments: dict[str, object], at: _Place) -> object:
 
 
 def _found(value: object) -> str:
-    """Say a value by its type, and a scalar itself."""
+    """Return a value as a message shows it: its type, and for a scalar itself too."""
     if value is None:
         return "`None`"
     name = backticked(type(value).__name__)

@@ -1,9 +1,9 @@
 """The dtypes a record can hold: one table.
 
-Knows names, item sizes and numpy's side of them. The names of torch and safetensors stay in the plugin.
+Knows their names, their item sizes and numpy's names for them. The names of torch and safetensors are in the plugin.
 
-Numpy itself has no bfloat16 and no float8. Such arrays come as the types of the `ml_dtypes` package where that is
-installed, or, with `widen`, as float32, which holds every value of these formats exactly.
+Numpy itself has no bfloat16 and no float8. Such arrays have the dtypes of the `ml_dtypes` package if that is
+installed, or, with `widen`, come as float32, which holds every value of these formats exactly.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ import numpy as np
 from wheelweights.errors import DtypeError, backticked
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
-__all__ = ["DTYPES", "Dtype", "dtype_name", "numpy_dtype", "widen"]
+__all__ = ["DTYPES", "Dtype", "dtype_name", "find_dtype", "numpy_dtype", "widen"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +63,21 @@ DTYPES: dict[str, Dtype] = {
 _BY_NUMPY = {np.dtype(dtype.numpy): dtype.name for dtype in DTYPES.values() if dtype.numpy}
 
 
+def find_dtype(name: str) -> Dtype:
+    """Return the dtype of this name. Raises DtypeError if a record cannot hold it."""
+    dtype = DTYPES.get(name)
+    if dtype is None:
+        raise _unsupported(name, details=[f"A record can hold {', '.join(DTYPES)}."])
+    return dtype
+
+
 @functools.cache
 def numpy_dtype(name: str) -> np.dtype[Any]:
     """Return numpy's dtype (little-endian) of a record's dtype name.
 
-    Raises DtypeError for an unknown name, and for bfloat16 and float8 when `ml_dtypes` is not installed.
+    Raises DtypeError for an unknown name, and for bfloat16 and float8 if `ml_dtypes` is not installed.
     """
-    dtype = DTYPES.get(name)
-    if dtype is None:
-        raise DtypeError(f"expected a dtype that a record has, found {backticked(name)}", found=name)
+    dtype = find_dtype(name)
     if dtype.numpy:
         return np.dtype(dtype.numpy)
     try:
@@ -87,18 +95,18 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
 def dtype_name(dtype: np.dtype[Any]) -> str:
     """Return the record's name of a numpy (or ml_dtypes) dtype of either byte order.
 
-    Raises DtypeError when a record has none.
+    Raises DtypeError if a record cannot hold it.
     """
     name = _BY_NUMPY.get(dtype.newbyteorder("<"))
     if name is None and dtype.name in DTYPES and dtype.itemsize == DTYPES[dtype.name].itemsize:
         name = dtype.name
     if name is None:
-        raise DtypeError(
-            f"expected a dtype that a record has, found {backticked(dtype.name)}",
-            found=dtype.name,
-            remedy=f"Convert the array to one of: {', '.join(DTYPES)}.",
-        )
+        raise _unsupported(dtype.name, remedy=f"Convert the array to one of: {', '.join(DTYPES)}.")
     return name
+
+
+def _unsupported(name: str, *, details: Iterable[str] = (), remedy: str | None = None) -> DtypeError:
+    return DtypeError(f"unsupported dtype {backticked(name)}", found=name, details=details, remedy=remedy)
 
 
 def widen(raw: NDArray[np.uint8], name: str) -> NDArray[np.float32]:

@@ -1,71 +1,84 @@
-"""What goes wrong, and how it is said.
+"""Errors as values, and how their messages are composed.
 
-Knows how a message is composed; knows no file format. A message has a first line that stands alone (`subject: fact`),
-then detail lines, then one remedy line that begins with a verb. Free text that comes from a file goes through
-`quoted` or `backticked`, because a hostile file can hold terminal escapes.
+Knows no file format. The first line of a message makes sense alone (`subject: fact`); detail lines follow, then one
+line with the remedy, which begins with a verb. Text that comes from a file goes through `printable`, `quoted` or
+`backticked`, because a hostile file can hold terminal escapes.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 __all__ = [
-    "BindError",
+    "SHOWN_CHARACTERS",
+    "SHOWN_ITEMS",
     "DtypeError",
     "RecordError",
     "WheelweightsError",
     "backticked",
+    "counted",
     "did_you_mean",
     "listed",
+    "nearest",
     "printable",
     "quoted",
-    "what_it_is",
 ]
 
-SHOWN_CHARACTERS = 80
-SHOWN_ITEMS = 8
+SHOWN_CHARACTERS: Final = 80  # of a text that comes from a file
+SHOWN_ITEMS: Final = 8  # of a list
 
 
 class WheelweightsError(Exception):
     """Base of everything that wheelweights and hatch-wheelweights raise on bad input.
 
-    `str(error)` is the whole message: `path: tensor key: fact`, the details, the remedy. `path` (the file, as the
-    caller wrote it) and `key` may be filled in later, by the code that knows them; `expected` and `found` are the
-    parts of the fact where it has them.
+    An error is a value: `path` (the file, as the caller wrote it), `key` (the tensor), `position` (the place inside
+    the file) and `fact` say what is wrong and where, `expected` and `found` are the parts of the fact where it has
+    them, `details` and `remedy` follow it. `path` and `key` may be filled in later, by code that knows them.
+
+    `str(error)` is the whole message: `path: tensor key: fact (at position)`, then the details, then the remedy. The
+    texts are strings, or values whose `str` is the text (hatch-wheelweights names options that way, because a table, a
+    command line and Python spell them differently); `message` takes the function that spells them.
     """
 
     def __init__(
         self,
-        fact: str,
+        fact: object,
         *,
         path: str | os.PathLike[str] | None = None,
         key: str | None = None,
+        position: str | None = None,
         expected: object = None,
         found: object = None,
-        details: Iterable[str] = (),
-        remedy: str | None = None,
+        details: Iterable[object] = (),
+        remedy: object = None,
     ) -> None:
         super().__init__(fact)
+        self.fact = fact
         self.path = None if path is None else os.fspath(path)
         self.key = key
+        self.position = position
         self.expected = expected
         self.found = found
         self.details = tuple(details)
         self.remedy = remedy
 
-    def __str__(self) -> str:
+    def message(self, spell: Callable[[object], str] = str) -> str:
+        """Return the whole message; `spell` turns fact, details and remedy into text."""
         subject = [] if self.path is None else [printable(self.path)]
         if self.key is not None:
             subject.append(f"tensor {backticked(self.key)}")
-        first = ": ".join([*subject, str(self.args[0])])
-        rest = [f"  {line}" for line in self.details]
-        if self.remedy:
-            rest.append(f"  {self.remedy}")
-        return "\n".join([first, *rest])
+        place = "" if self.position is None else f" (at {self.position})"
+        first = ": ".join([*subject, spell(self.fact) + place])
+        rest = [spell(detail) for detail in self.details]
+        rest += [spell(self.remedy)] if self.remedy else []
+        return "\n".join([first, *(f"  {line}" for line in rest)])
+
+    def __str__(self) -> str:
+        return self.message()
 
 
 class RecordError(WheelweightsError, ValueError):
@@ -73,22 +86,16 @@ class RecordError(WheelweightsError, ValueError):
 
 
 class DtypeError(WheelweightsError, TypeError):
-    """A dtype cannot be represented where it is asked for."""
-
-
-class BindError(WheelweightsError, ValueError):
-    """A record does not fit a model; `report` lists every fault."""
-
-    report: object = None
+    """A record, numpy or a library cannot represent a dtype."""
 
 
 def printable(text: str) -> str:
-    """Return text of a file whole, with control characters escaped: a terminal would obey them."""
+    """Return text uncut, with control characters escaped: a terminal would obey them."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def quoted(text: object) -> str:
-    """Return free text of a file as a `repr`, cut at 80 characters."""
+    """Return free text as a `repr`, cut at 80 characters."""
     shown = ascii(text) if isinstance(text, bytes) else repr(str(text)[: SHOWN_CHARACTERS + 1])
     return shown if len(shown) <= SHOWN_CHARACTERS else shown[: SHOWN_CHARACTERS - 3] + "..."
 
@@ -108,37 +115,20 @@ def listed(names: Iterable[object], *, empty: str = "none") -> str:
     return f"{shown} and {more:,} more" if more > 0 else shown or empty
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str | None:
-    """Return "Did you mean `x`?" for the nearest known name, or None when none is near."""
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that looks most like this one, or None when none is near."""
     import difflib  # noqa: PLC0415 (only for an error)
 
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"Did you mean {backticked(near[0])}?" if near else None
+    return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
 
 
-def what_it_is(head: bytes) -> str:
-    """Name the kind of file that begins with these bytes (some 64 are enough), for an error about a wrong file."""
-    if not head:
-        return "an empty file"
-    for magic, name in _KINDS:
-        if head.startswith(magic):
-            return name
-    if head.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
-        return "an HTML page (a failed download)"
-    if len(head) > 9 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 32:
-        return "a safetensors file"
-    return f"a file that begins with {quoted(head[:16])}"
+def counted(count: int, what: str) -> str:
+    """Return a number with the thing it counts: "1 missing key", "2 mismatches", "1,024 tensors"."""
+    plural = "" if count == 1 else "es" if what.endswith(("s", "x", "z", "ch", "sh")) else "s"
+    return f"{count:,} {what}{plural}"
 
 
-_KINDS = (
-    (b"version https://git-lfs.github.com/spec", "a Git LFS pointer"),
-    (b"\x87\xa6format\xacwheelweights", "a wheelweights record"),
-    (b"PK\x03\x04", "a zip archive (a PyTorch checkpoint or a wheel)"),
-    (b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", "a PyTorch checkpoint (torch < 1.6)"),
-    (b"\x83\xa8metadata", "a record written by Burn"),
-    (b"\x1f\x8b", "a gzip file"),
-    (b"\x93NUMPY", "a NumPy array file"),
-    (b"\x89HDF", "an HDF5 file"),
-    (b"GGUF", "a GGUF file"),
-    (b"\x80", "a pickle"),
-)
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """Return "Did you mean `x`?" for the nearest known name, or None when none is near."""
+    near = nearest(name, known)
+    return None if near is None else f"Did you mean {backticked(near)}?"

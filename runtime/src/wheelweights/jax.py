@@ -25,14 +25,14 @@ __all__ = ["state_dict"]
 def state_dict(record: Record, source_keys: bool = False) -> dict[str, Any]:
     """Return the record as a dict of `jax.Array` on jax's default device.
 
-    With `source_keys` under the names that the tensors had in the checkpoint. On the CPU jax takes the mapped memory
-    as it is where it can, elsewhere it copies. Unless `jax_enable_x64` is set, jax makes 32-bit arrays of 64-bit ones:
-    float64 is rounded, integers must fit.
+    With `source_keys`, under the names that the tensors had in the checkpoint. On the CPU jax uses the mapped memory if
+    it can, otherwise it copies. Unless `jax_enable_x64` is set, jax makes 32-bit arrays of 64-bit ones: float64 is
+    rounded, integers must fit.
 
-    Raises WheelweightsError where jax is not installed, DtypeError for integers that jax would cut off.
+    Raises WheelweightsError if jax is not installed, DtypeError for integers that would not fit.
     """
     jnp = _jax_numpy()
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for key in record:
         array = record[key]
         taken = jnp.asarray(array)
@@ -56,6 +56,4 @@ def _jax_numpy() -> ModuleType:
     try:
         return importlib.import_module("jax.numpy")
     except ImportError as error:
-        raise WheelweightsError(
-            "expected jax to be installed, found that it is not", remedy="Install it: pip install jax"
-        ) from error
+        raise WheelweightsError("jax is not installed", remedy="Install it: pip install jax") from error

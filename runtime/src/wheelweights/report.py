@@ -1,4 +1,4 @@
-"""What fits between a model and a record, what does not, and how it is said.
+"""The report of a binding: which keys fit a model and which do not, as values and as one error.
 
 Knows keys and field paths; knows neither how a model is read nor how it is built.
 """
@@ -9,17 +9,17 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wheelweights.errors import SHOWN_ITEMS, BindError, backticked, listed
+from wheelweights.errors import SHOWN_ITEMS, WheelweightsError, backticked, counted, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["BindReport", "Mismatch", "counted", "first", "misfit", "why_not"]
+__all__ = ["BindError", "BindReport", "Mismatch", "first", "misfit", "why_not"]
 
 
 @dataclass(frozen=True)
 class Mismatch:
-    """A key that exists and does not fit: `kind` is "shape", "dtype", "array" (there is none) or "variant"."""
+    """A key that exists but does not fit: `kind` is "shape", "dtype", "array" (it is none) or "variant"."""
 
     kind: str
     field: str
@@ -35,9 +35,9 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class BindReport:
-    """What binds and what does not: `bound` and `missing` map keys to field paths (`Net.encoder[2].conv.weight`).
+    """Which keys bind and which do not: `bound` and `missing` map keys to field paths (`Net.encoder[2].conv.weight`).
 
-    Keys are the record's, prefix included. Keys that are not below the prefix are in no list.
+    Keys are the record's, prefix included. Keys outside the prefix are in no list.
     """
 
     bound: dict[str, str]
@@ -56,21 +56,21 @@ class BindReport:
         return not (self.missing or self.unexpected_keys or self.mismatches)
 
 
-def counted(count: int, what: str) -> str:
-    """Return "1 missing key", "2 mismatches"."""
-    plural = "" if count == 1 else "es" if what.endswith("h") else "s"
-    return f"{count:,} {what}{plural}"
+class BindError(WheelweightsError, ValueError):
+    """A record does not fit a model; `report` lists every fault, or is None if the model itself is at fault."""
+
+    report: BindReport | None = None
 
 
 def first(lines: Iterable[str]) -> list[str]:
-    """Return the first 8 lines, and how many more there are."""
+    """Return the first 8 lines and, as one line more, how many are left out."""
     every = list(lines)
     more = len(every) - SHOWN_ITEMS
     return [*every[:SHOWN_ITEMS], f"and {more:,} more"] if more > 0 else every
 
 
 def why_not(name: str, report: BindReport) -> str:
-    """Return in one line why a variant does not fit."""
+    """Return, in one line, why a variant does not fit."""
     faults = [f"missing {listed(report.missing)}"] if report.missing else []
     faults += [f"unexpected {listed(report.unexpected_keys)}"] if report.unexpected_keys else []
     faults += [str(mismatch) for mismatch in report.mismatches[:1]]
@@ -78,7 +78,10 @@ def why_not(name: str, report: BindReport) -> str:
 
 
 def misfit(report: BindReport, subject: str, *, partial: bool, unfillable: bool) -> BindError:
-    """Return the error that says every fault; `unfillable`: the model has no value of its own for a missing key."""
+    """Return the error that lists every fault.
+
+    `unfillable` says that the model has no value of its own for a missing key: then `partial` would not help.
+    """
     kinds = [f"{mismatch.kind} mismatch" for mismatch in report.mismatches]
     kinds += ["missing key"] * len(report.missing) + ["unexpected key"] * len(report.unexpected_keys)
     details = first(str(mismatch) for mismatch in report.mismatches)

@@ -25,18 +25,18 @@ __all__ = ["state_dict"]
 def state_dict(record: Record, source_keys: bool = False) -> dict[str, Any]:
     """Return the record as a dict of `torch.Tensor`, all on the CPU, that share the record's memory.
 
-    With `source_keys` under the names that the tensors had in the checkpoint, ready for `load_state_dict` of the model
-    they came from (which copies). Every dtype comes as torch's own, bfloat16 and float8 too, with or without
+    With `source_keys`, under the names that the tensors had in the checkpoint, ready for `load_state_dict` of the model
+    they came from (which copies). Tensors have torch's own dtypes, also for bfloat16 and float8, with or without
     `ml_dtypes`. Tied tensors share their storage.
 
     The memory is a read-only map of the file, and torch has no read-only tensors: **writing to one of these tensors
-    ends the process**. Take a `clone()` of what is to change.
+    ends the process**. Change a `clone()` instead.
 
-    Raises WheelweightsError where torch is not installed, DtypeError where it is too old for a dtype.
+    Raises WheelweightsError if torch is not installed, DtypeError if it is too old for a dtype.
     """
     torch = _torch()
     storages: dict[tuple[int, int], Any] = {}
-    tensors = {}
+    tensors: dict[str, Any] = {}
     for key in record:
         info = record.info(key)
         dtype = getattr(torch, info.dtype, None)
@@ -56,7 +56,7 @@ def _shared(torch: ModuleType, raw: NDArray[np.uint8], itemsize: int) -> Any:
     if raw.__array_interface__["data"][0] % itemsize:  # in a record that Burn wrote
         raw = raw.copy()
     with warnings.catch_warnings():
-        # The one warning is that the memory is not writable. That is the point of it, and said in the docstring.
+        # torch warns that the memory is not writable: intended, and documented above
         warnings.filterwarnings("ignore", "The given NumPy array is not writ", UserWarning)
         return torch.from_numpy(raw)
 
@@ -65,6 +65,4 @@ def _torch() -> ModuleType:
     try:
         return importlib.import_module("torch")
     except ImportError as error:
-        raise WheelweightsError(
-            "expected torch to be installed, found that it is not", remedy="Install it: pip install torch"
-        ) from error
+        raise WheelweightsError("torch is not installed", remedy="Install it: pip install torch") from error

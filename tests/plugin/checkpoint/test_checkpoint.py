@@ -15,24 +15,11 @@ import numpy as np
 import pytest
 
 from hatch_wheelweights import CheckpointError, LazyTensor, open_checkpoint
-from making.checkpoints import (
-    FLOATS,
-    VALUES,
-    Code,
-    Member,
-    legacy_checkpoint,
-    name,
-    pickled,
-    safetensors,
-    state_dict,
-    storage,
-    tar_checkpoint,
-    tensor,
-    torch_members,
-    zip_archive,
-    zip_checkpoint,
-)
+from making.checkpoints import legacy_checkpoint, safetensors, tar_checkpoint, torch_members, zip_checkpoint
+from making.pickles import Code, name, pickled, state_dict, storage, tensor
 from making.sparse import GIGABYTE, sparse_safetensors, sparse_zip
+from making.values import FLOATS, VALUES
+from making.zips import Member, zip_archive
 from wheelweights.dtypes import numpy_dtype
 
 if TYPE_CHECKING:

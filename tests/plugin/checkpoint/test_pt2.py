@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from hatch_wheelweights import CheckpointError, convert, open_checkpoint
-from making.checkpoints import FLOATS, VALUES, Member, zip_archive
+from making.values import FLOATS, VALUES
+from making.zips import Member, zip_archive
 from wheelweights import open_record
 from wheelweights.dtypes import DTYPES, numpy_dtype
 

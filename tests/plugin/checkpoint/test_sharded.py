@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hatch_wheelweights import CheckpointError, convert, open_checkpoint
-from making.checkpoints import FLOATS, VALUES, legacy_checkpoint, pickled, safetensors, tensor, zip_checkpoint
+from making.checkpoints import legacy_checkpoint, safetensors, zip_checkpoint
+from making.pickles import pickled, tensor
+from making.values import FLOATS, VALUES
 from wheelweights import open_record
 
 if TYPE_CHECKING:
@@ -69,7 +71,7 @@ def test_reads_shards_that_torch_wrote_of_every_container(tmp_path: Path) -> Non
 
 
 def _legacy() -> Any:
-    from making.checkpoints import legacy_storage
+    from making.pickles import legacy_storage
 
     return tensor(legacy_storage())
 
@@ -166,6 +168,7 @@ def test_refuses_names_that_leave_the_folder(tmp_path: Path, name: str) -> None:
     )
 
 
+NO_JSON = f"{INDEX}: expected a checkpoint or an index of shards, found malformed JSON"
 NO_MAP = (
     f"{INDEX}: expected a checkpoint or an index of shards, found JSON without `weight_map`\n"
     "  Give the checkpoint itself."
@@ -180,15 +183,17 @@ NO_MAP = (
         ('{"weight_map": []}', NO_MAP),
         ('{"weight_map": {"a": 1}}', NO_MAP),
         ('{"weight_map": {"a": null}}', NO_MAP),
-        ('{"weight_map": {"a": "x", "a": "y"}}', f"{INDEX}: the index of shards has a key twice\n  Correct the index."),
+        (
+            '{"weight_map": {"a": "x", "a": "y"}}',
+            f"{NO_JSON} (the key `a` is there twice)",
+        ),
         (
             '{"weight_map": {}, "weight_map": {"a": "x"}}',
-            f"{INDEX}: the index of shards has a key twice\n  Correct the index.",
+            f"{NO_JSON} (the key `weight_map` is there twice)",
         ),
         pytest.param(
             '{"weight_map": {"a": "x"}',
-            f"{INDEX}: expected a checkpoint or an index of shards, found malformed JSON "
-            "(Expecting ',' delimiter: line 1 column 26 (char 25))",
+            f"{NO_JSON} (Expecting ',' delimiter: line 1 column 26 (char 25))",
             id="cut",
         ),
     ],

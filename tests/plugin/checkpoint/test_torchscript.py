@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 
 from hatch_wheelweights import CheckpointError, convert, open_checkpoint
-from making.checkpoints import Member, build, name, ordered_dict, pickled, tensor, torch_members, zip_archive
+from making.checkpoints import torch_members
+from making.pickles import build, name, ordered_dict, pickled, tensor
+from making.zips import Member, zip_archive
 from wheelweights import open_record
 from wheelweights.dtypes import numpy_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from making.checkpoints import Code
+    from making.pickles import Code
 
 ARCHIVES = Path(__file__).parents[2] / "checkpoints" / "torchscript"
 FILES = ["scripted.pt", "traced.pt", "lite.ptl"]
@@ -75,7 +77,7 @@ class NotOne(NamedTuple):
 
 
 def instance(of: str, **state: object) -> Code:
-    from making.checkpoints import Code as Made
+    from making.pickles import Code as Made
 
     return build(Made(name("__torch__", of) + b")\x81"), ordered_dict(state))
 
@@ -114,7 +116,7 @@ def test_says_that_the_code_is_missing(archive: Callable[..., str]) -> None:
 
 
 def test_refuses_a_module_that_contains_itself(archive: Callable[..., str]) -> None:
-    from making.checkpoints import Code, get, put
+    from making.pickles import Code, get, put
 
     blank = put(Code(name("__torch__", "Net") + b")\x81"), 50)
     root = build(blank, ordered_dict({"sub": get(50)}))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from hatch_wheelweights.options.patterns import parse_pattern
 from hatch_wheelweights.errors import ConfigError
+from hatch_wheelweights.options.patterns import parse_pattern
 
 
-def _fault(pattern: object) -> str:
+def _fault(pattern: str) -> str:
     with pytest.raises(ConfigError) as caught:
         parse_pattern(pattern)
-    assert caught.value.path is None
     (error,) = caught.value.errors
     return error
 
@@ -51,10 +50,6 @@ def test_rejects_what_is_no_pattern_or_another_one_in_burn(pattern, first, remed
     lines = _fault(pattern).splitlines()
     assert lines[0].startswith(first)
     assert lines[-1].startswith(f"  {remedy}")
-
-
-def test_rejects_what_is_not_a_string():
-    assert _fault(3) == "expected a string, found int"
 
 
 def test_points_into_the_pattern_as_it_was_written_although_it_is_translated():

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hatch_wheelweights.options.table import Options, RecordOptions, load, record_options, resolve
 from hatch_wheelweights.errors import ConfigError
+from hatch_wheelweights.options.model import HookOptions, RecordOptions
+from hatch_wheelweights.options.table import load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,14 +67,14 @@ def test_reads_every_option_of_the_documented_table():
         whole_model=True,
         debug=True,
     )
-    assert load(table) == Options("stored", (record,))
+    assert load(table) == HookOptions("stored", (record,))
 
 
 def test_defaults_are_those_of_the_documentation():
-    assert load(_table()) == Options("deflated", (RecordOptions(**RECORD),))
-    assert RecordOptions() == RecordOptions(
-        source="",
-        output="",
+    assert load(_table()) == HookOptions("deflated", (RecordOptions(**RECORD),))
+    assert RecordOptions(**RECORD) == RecordOptions(
+        source="weights/digits.pt",
+        output="src/digits/digits.mpk",
         top_level_key=(),
         key_remap=(),
         reindex=True,
@@ -338,7 +339,7 @@ def test_rejects_a_table_of_another_shape(table, message):
             {"pattern": "a", "replacement": "b"},
             (
                 "key-remap: expected an array of tables, found a table\n"
-                "  Put it in brackets: [{ pattern = ..., replacement = ... }]"
+                "  Put it in brackets: key-remap = [{ pattern = 'conv\\.(.*)', replacement = \"$1\" }]"
             ),
         ),
         (
@@ -346,7 +347,7 @@ def test_rejects_a_table_of_another_shape(table, message):
             [["a", "b"]],
             (
                 "key-remap[0]: expected a table of `pattern` and `replacement`, found an array\n"
-                "  Write, say: { pattern = 'conv\\.(.*)', replacement = '$1' }"
+                "  Write, say: key-remap = [{ pattern = 'conv\\.(.*)', replacement = \"$1\" }]"
             ),
         ),
         ("key-remap", [{"pattern": "a"}], "key-remap[0].replacement: expected a string, found nothing"),
@@ -469,176 +470,3 @@ def _all_faults(table: dict[str, Any]) -> tuple[str, ...]:
     except ConfigError as error:
         return error.errors
     return ()
-
-
-# From Python and the command line
-
-
-def test_reads_the_options_of_python():
-    options = {"top_level_key": ("a", "b"), "key_remap": [("a", "b"), {"pattern": "c", "replacement": "d"}]}
-    expected = RecordOptions("a.pt", "b.mpk", top_level_key=("a", "b"), key_remap=(("a", "b"), ("c", "d")))
-    assert record_options(options, source="a.pt", output="b.mpk") == expected
-
-
-def test_rejects_text_that_a_record_cannot_hold():
-    with pytest.raises(ConfigError) as caught:
-        record_options({"metadata": {"license": "M\udcffT"}})
-    assert str(caught.value) == "metadata.license: expected text, found half of a character in 'M\\udcffT'"
-
-
-def test_none_leaves_the_default():
-    assert record_options({"precision": None, "top_level_key": None}) == RecordOptions()
-
-
-def test_takes_paths_by_hand_as_they_are():
-    assert record_options({}, source="/data/../a.pt", output="C:\\b").source == "/data/../a.pt"
-
-
-def test_spells_the_options_as_its_caller_does():
-    with pytest.raises(ConfigError) as caught:
-        record_options({"precision": "hlaf", "topLevelKey": "a"})
-    assert str(caught.value) == (
-        "configuration: 2 faults: topLevelKey, precision\n"
-        "  topLevelKey: unknown option\n"
-        "    Did you mean `top_level_key`?\n"
-        "  precision: expected `keep`, `full`, `half`, `double` or `bfloat16`, found `hlaf`\n"
-        "    Did you mean `half`?"
-    )
-    with pytest.raises(ConfigError) as caught:
-        record_options({"--key-remap": [("(", "")]}, spell=lambda name: f"--{name.replace('_', '-')}")
-    assert caught.value.errors[0].startswith(
-        "--key-remap[0].pattern: missing ), unterminated subpattern at position 0\n"
-    )
-
-
-def test_source_and_output_are_no_options_by_hand():
-    with pytest.raises(ConfigError) as caught:
-        record_options({"source": "a.pt"})
-    assert str(caught.value).startswith("source: unknown option\n")
-
-
-# Files
-
-
-def _project(root: Path, *files: str) -> Path:
-    for file in files:
-        (root / file).parent.mkdir(parents=True, exist_ok=True)
-        (root / file).touch()
-    return root
-
-
-def _options(*pairs: tuple[str, str]) -> Options:
-    return load({"records": [{"source": source, "output": output} for source, output in pairs]})
-
-
-def _unresolved(options: Options, root: Path) -> str:
-    with pytest.raises(ConfigError) as caught:
-        resolve(options, root)
-    return str(caught.value)
-
-
-def test_resolves_against_the_project_and_not_the_current_folder(tmp_path, monkeypatch):
-    root = _project(tmp_path / "project", "weights/digits.pt")
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    assert resolve(load(_table(precision="half")), root) == (
-        (root / "weights/digits.pt", root / "src/digits/digits.mpk", RecordOptions(**RECORD, precision="half")),
-    )
-
-
-def test_expands_globs_in_sorted_order_with_stems(tmp_path):
-    root = _project(tmp_path, "w/b.pt", "w/a.pt", "w/deep/c.pt", "w/.hidden.pt", "w/notes.txt", "w/folder.pt/x", "d.pt")
-    resolved = resolve(_options(("w/*.pt", "out/{stem}.mpk"), ("d.pt", "{stem}/{stem}.mpk")), root)
-    assert [(record.source, record.output) for _, _, record in resolved] == [
-        ("w/a.pt", "out/a.mpk"),
-        ("w/b.pt", "out/b.mpk"),
-        ("d.pt", "d/d.mpk"),
-    ]
-    assert next((source, output) for source, output, _ in resolved) == (root / "w/a.pt", root / "out/a.mpk")
-
-
-def test_a_double_star_goes_through_all_folders(tmp_path):
-    root = _project(tmp_path, "w/b.pt", "w/x/a.pt", "w/x/y/c.pt")
-    resolved = resolve(_options(("w/**/*.pt", "{stem}.mpk")), root)
-    assert [record.source for _, _, record in resolved] == ["w/b.pt", "w/x/a.pt", "w/x/y/c.pt"]
-
-
-@pytest.mark.parametrize(
-    ("name", "stem"),
-    [
-        ("model.pt", "model"),
-        ("model.v2.pt", "model.v2"),
-        ("model.safetensors.index.json", "model"),
-        ("pytorch_model.bin.index.json", "pytorch_model"),
-        ("burn.mpk.gz", "burn"),
-        ("plain", "plain"),
-    ],
-)
-def test_stem_is_the_name_without_its_suffix(tmp_path, name, stem):
-    root = _project(tmp_path, name)
-    ((_, _, record),) = resolve(_options((name, "out/{stem}.mpk")), root)
-    assert record.output == f"out/{stem}.mpk"
-
-
-def test_reports_a_missing_source_with_a_near_name(tmp_path):
-    root = _project(tmp_path, "weights/digits.pth", "weights/other.safetensors", ".venv/lib/x.pt", "weights/readme.md")
-    assert _unresolved(load(_table()), root) == (
-        f"{AT}.source: expected a file, found none: `weights/digits.pt`\n"
-        "  Checkpoints in the project: `weights/digits.pth`, `weights/other.safetensors`\n"
-        "  Did you mean `weights/digits.pth`?"
-    )
-
-
-def test_reports_a_missing_source_of_an_sdist(tmp_path):
-    assert _unresolved(load(_table()), _project(tmp_path, "PKG-INFO")) == (
-        f"{AT}.source: expected a file, found none: `weights/digits.pt`\n"
-        "  This is an unpacked sdist (it has a PKG-INFO), and the file was not put into it.\n"
-        "  The project holds no checkpoint.\n"
-        "  Make the sdist again from the project, with the build hook enabled."
-    )
-
-
-def test_reports_a_folder_as_a_source(tmp_path):
-    assert _unresolved(load(_table()), _project(tmp_path, "weights/digits.pt/data.pkl")) == (
-        f"{AT}.source: expected a file, found a folder: `weights/digits.pt`\n"
-        "  The project holds no checkpoint.\n"
-        "  Paths are relative to the folder of pyproject.toml."
-    )
-
-
-def test_reports_a_glob_that_matches_nothing(tmp_path):
-    root = _project(tmp_path, "weights/digits.pth")
-    assert _unresolved(_options(("weights/*.pt", "{stem}.mpk")), root) == (
-        f"{AT}.source: expected files, found none: `weights/*.pt`\n"
-        "  Checkpoints in the project: `weights/digits.pth`\n"
-        "  Did you mean `weights/digits.pth`?"
-    )
-
-
-def test_gathers_missing_sources_and_outputs_that_meet_through_globs(tmp_path):
-    root = _project(tmp_path, "a/x.pt", "b/x.pt", "c/X.pt")
-    options = _options(("*/*.pt", "out/{stem}.mpk"), ("none.pt", "none.mpk"))
-    assert _unresolved(options, root) == (
-        f"configuration: 3 faults: hooks.wheelweights.records[1].source, {AT}.output, {AT}.output\n"
-        "  hooks.wheelweights.records[1].source: expected a file, found none: `none.pt`\n"
-        "    Checkpoints in the project: `a/x.pt`, `b/x.pt`, `c/X.pt`\n"
-        "    Paths are relative to the folder of pyproject.toml.\n"
-        f"  {AT}.output: `a/x.pt` and `b/x.pt` both end at `out/x.mpk`\n"
-        "    Give every record an output of its own.\n"
-        f"  {AT}.output: `a/x.pt` and `c/X.pt` both end at `out/x.mpk` and `out/X.mpk`,"
-        " which are one file on some systems\n"
-        "    Give every record an output of its own."
-    )
-
-
-def test_two_globs_may_share_an_output_pattern(tmp_path):
-    root = _project(tmp_path, "a/x.pt", "b/y.pt")
-    resolved = resolve(_options(("a/*.pt", "{stem}.mpk"), ("b/*.pt", "{stem}.mpk")), root)
-    assert [record.output for _, _, record in resolved] == ["x.mpk", "y.mpk"]
-
-
-def test_an_output_found_by_a_glob_as_a_source_is_an_error(tmp_path):
-    root = _project(tmp_path, "a/x.mpk")
-    assert _unresolved(_options(("a/*", "a/{stem}.mpk")), root) == (
-        f"{AT}.output: expected a path of its own, found that of {AT}.source: `a/x.mpk`"
-    )

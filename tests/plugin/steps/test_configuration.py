@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from making import checkpoints
 from hatch_wheelweights import load_config
-from hatch_wheelweights.steps.configuration import MAX_DEPTH, config_value, json_text, plain
 from hatch_wheelweights.checkpoint import Global, LazyTensor, Opaque
 from hatch_wheelweights.errors import CheckpointError
+from hatch_wheelweights.steps.configuration import MAX_DEPTH, config_value, json_text, plain
+from making import checkpoints, pickles
 
 TENSOR = LazyTensor("float32", (2, 3), lambda: iter(()), tie=0)
 
@@ -185,7 +185,7 @@ def test_keeps_infinities_but_refuses_them_in_json():
         json_text(value)
     assert str(caught.value) == (
         "config.a.clip[0]: expected a number that JSON has, found inf\n"
-        "  Read it with load_config, or bake it into a record with config-key: both keep it."
+        "  Read it with load_config, or bake it into a record with config_key: both keep it."
     )
 
 
@@ -320,7 +320,7 @@ class Config:
 
 def _checkpoint(tmp_path: Any, config: Any) -> Any:
     path = tmp_path / "model.pt"
-    path.write_bytes(checkpoints.zip_checkpoint(helpers.pickled({"config": config})))
+    path.write_bytes(checkpoints.zip_checkpoint(pickles.pickled({"config": config})))
     return path
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -9,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from hatch_wheelweights.steps import precision
-from hatch_wheelweights.steps.precision import PRECISIONS, cast_tensors
 from hatch_wheelweights.errors import CheckpointError
+from hatch_wheelweights.steps import precision
+from hatch_wheelweights.options.model import Precision
+from hatch_wheelweights.steps.precision import cast_tensors
 from making.tensors import faulty, lazy, sealed
 from wheelweights.dtypes import DTYPES, numpy_dtype
 
@@ -37,7 +40,7 @@ def _expected(dtype: str, precision: str) -> str:
     return {"f": floats, "b": floats, "i": ints, "u": ints, "c": complexes}[dtype[0]] or dtype
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("precision", get_args(Precision))
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_casts_every_dtype_as_the_precision_says(dtype, precision):
     array = np.array([[0, 1], [1, 2]]).astype(numpy_dtype(dtype))
@@ -125,7 +128,7 @@ def test_rejects_a_finite_value_that_would_become_infinite(value, dtype, precisi
         tensor.numpy()
     first, remedy = str(caught.value).splitlines()
     assert first.startswith(f"tensor `w`: expected finite values that `{goal}` can hold, found the magnitude ")
-    assert remedy.startswith('  Set precision = "keep"')
+    assert remedy.startswith('  Use precision="keep"')
     assert caught.value.found == pytest.approx(
         abs(np.array(value).astype(array.dtype).astype(complex).real or abs(value))
     )
@@ -137,7 +140,7 @@ def test_names_the_largest_of_all_values_that_overflow():
         tensor.numpy()
     assert str(caught.value) == (
         "tensor `w`: expected finite values that `float16` can hold, found the magnitude 90000\n"
-        '  Set precision = "keep", or "bfloat16", which has the range of float32.'
+        '  Use precision="keep", or `bfloat16`, which has the range of float32.'
     )
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from hatch_wheelweights.steps import select as select_module
-from hatch_wheelweights.steps.select import MAX_KEYS_PER_NAME, flatten, select
-from hatch_wheelweights.steps.remap import MAX_KEY_CHARACTERS
-from hatch_wheelweights.steps.survey import MAX_DEPTH
-from hatch_wheelweights.checkpoint.pickle import Global, Opaque
+from hatch_wheelweights.checkpoint import Global, Opaque
 from hatch_wheelweights.errors import CheckpointError
+from hatch_wheelweights.steps import select as select_module
+from hatch_wheelweights.steps.remap import MAX_KEY_CHARACTERS
+from hatch_wheelweights.steps.select import MAX_KEYS_PER_NAME, flatten, select
+from hatch_wheelweights.steps.survey import MAX_DEPTH
 from making.tensors import sealed
 
 T = sealed()
@@ -121,7 +121,7 @@ def test_numbers_a_list_of_tensors_below_its_only_name():
 
 def test_does_not_guess_that_the_only_name_of_the_root_belongs_to_the_keys():
     assert _refusal({"model": {"w": T, "b": T}}) == (
-        'expected a state_dict, found `model` (2 tensors)\n  Add the line: top-level-key = "model"'
+        'expected a state_dict, found `model` (2 tensors)\n  Pass top_level_key="model".'
     )
 
 
@@ -140,7 +140,7 @@ def test_says_which_line_to_add_where_one_child_is_a_state_dict():
     tree = {"epoch": 3, "dims": {"n": 1}, "model_state_dict": {f"{i}.w": T for i in range(167)}}
     assert _refusal(tree) == (
         "expected a state_dict, found `dims` (dict), `epoch` (int), `model_state_dict` (167 tensors)\n"
-        '  Add the line: top-level-key = "model_state_dict"'
+        '  Pass top_level_key="model_state_dict".'
     )
 
 
@@ -148,25 +148,25 @@ def test_names_all_state_dicts_where_there_are_two():
     tree = {"model": {"w": T}, "ema": {"w": T}, "optimizer": {"state": {0: {"m": T}}, "lr": 0.1}}
     assert _refusal(tree) == (
         "expected a state_dict, found `ema` (1 tensor), `model` (1 tensor), `optimizer` (dict)\n"
-        "  Set top-level-key to one of `model`, `ema`."
+        "  Set top_level_key to one of `model`, `ema`."
     )
 
 
 def test_suggests_a_child_with_other_values_only_where_there_is_no_pure_one():
-    assert _refusal({"model": {"w": T, "n": 1}, "epoch": 3}).endswith('Add the line: top-level-key = "model"')
+    assert _refusal({"model": {"w": T, "n": 1}, "epoch": 3}).endswith('Pass top_level_key="model".')
 
 
 def test_lists_the_first_eight_keys_and_counts_the_rest():
     refusal = _refusal({"epoch": 1, **{f"k{i:02}": i for i in range(9)}, "x": {"y": {"w": T, "n": 1}}})
     assert "`k06` (int) and 3 more\n" in refusal
-    assert refusal.endswith("Set top-level-key to the key, or the list of nested keys, that holds the tensors.")
+    assert refusal.endswith("Set top_level_key to the key, or the list of nested keys, that holds the tensors.")
 
 
 def test_names_the_near_key_where_the_top_level_key_is_missing():
     tree = {"epoch": 3, "dims": {"n": 1}, "model_state_dict": {"w": T}}
     assert _refusal(tree, "state_dict") == (
         "expected top-level key `state_dict`, found `dims` (dict), `epoch` (int), `model_state_dict` (1 tensor)\n"
-        "  Did you mean `model_state_dict`? Set top-level-key."
+        '  Did you mean top_level_key="model_state_dict"?'
     )
 
 
@@ -175,31 +175,29 @@ def test_names_the_near_key_where_the_top_level_key_is_missing():
     [
         pytest.param(
             ["a", "x"],
-            "expected top-level key `x` below `a`, found `b` (1 tensor), `n` (int)\n"
-            '  Add the line: top-level-key = ["a", "b"]',
+            'expected top-level key `x` below `a`, found `b` (1 tensor), `n` (int)\n  Pass top_level_key=["a", "b"].',
             id="nested",
         ),
         pytest.param(
             "a.b",
-            "expected top-level key `a.b`, found `a` (dict), `t` (tensor)\n"
-            '  Did you mean ["a", "b"]? Set top-level-key.',
+            'expected top-level key `a.b`, found `a` (dict), `t` (tensor)\n  Did you mean top_level_key=["a", "b"]?',
             id="dotted instead of a list",
         ),
         pytest.param(
             ["a", "n", "x"],
             "expected top-level key `x` below `a.n`, found int\n"
-            "  Set top-level-key to the key, or the list of nested keys, that holds the tensors.",
+            "  Set top_level_key to the key, or the list of nested keys, that holds the tensors.",
             id="below a number",
         ),
         pytest.param(
             "t",
-            "expected a state_dict under `t`, found a single tensor\n  Set top-level-key to the dict that holds it.",
+            "expected a state_dict under `t`, found a single tensor\n  Set top_level_key to the dict that holds it.",
             id="a tensor",
         ),
         pytest.param(
             ["a", "n"],
             "expected a state_dict under `a.n`, found int without any tensor\n"
-            "  Set top-level-key to the part that holds the tensors.",
+            "  Set top_level_key to the part that holds the tensors.",
             id="a number",
         ),
     ],
@@ -256,7 +254,7 @@ def test_lists_the_objects_of_unknown_classes_in_the_part():
     assert _refusal(tree) == (
         "expected tensors and plain values, found `loss` (`mine.focal`), `cfg.parts.0` (`mine.Part`)\n"
         "  No code from the file is run, so the class cannot be rebuilt here.\n"
-        "  Set top-level-key to a part without them, or save the file again without them."
+        "  Set top_level_key to a part without them, or save the file again without them."
     )
 
 
@@ -287,7 +285,7 @@ def test_rejects_a_whole_pickled_model_and_names_its_class():
     assert _refusal(NET) == (
         "expected a state_dict, found a whole pickled model (`mynet.models.Net`)\n"
         "  No code from the file is run, so the class cannot be rebuilt here.\n"
-        "  Its parameters can be taken without running any: whole-model = true (--whole-model).\n"
+        "  Its parameters can be taken without running any: whole_model=True.\n"
         '  Save it again where torch is installed: torch.save(model.state_dict(), "model.pt")'
     )
 
@@ -308,9 +306,9 @@ def test_rejects_a_whole_model_inside_of_a_checkpoint():
     tree = {"model": NET, "epoch": 3}
     assert _refusal(tree) == (
         "expected a state_dict, found `epoch` (int), `model` (whole model `mynet.models.Net`)\n"
-        '  Add the lines: top-level-key = "model" and whole-model = true'
+        '  Pass top_level_key="model" and whole_model=True.'
     )
-    assert _refusal(tree, whole_model=True).endswith('\n  Add the line: top-level-key = "model"')
+    assert _refusal(tree, whole_model=True).endswith('\n  Pass top_level_key="model".')
     assert _refusal(tree, "model").startswith(
         "expected a state_dict under `model`, found a whole pickled model (`mynet.models.Net`)\n"
     )

@@ -1,9 +1,9 @@
 """The names a pickle may use: one table, and what happens to all other names.
 
-A name is one of three things. It stands in `_MEANINGS` (or, for torch, in `rebuild.REBUILD`): then calling it gives a
-plain value. It is harmless: then it becomes an inert `Global` or `Opaque`. Or it belongs to the standard library or
-to numpy and is not in the table: then the file is refused as a whole, because no checkpoint needs it and those are
-the names that attacks are made of. Nothing is ever imported or run in any of the three cases.
+A name is one of three things. If it is in `_MEANINGS` (or, for torch, in `rebuild.REBUILD`), calling it gives a plain
+value or a tensor. If it is harmless, it becomes an inert `Global` or `Opaque`. If it belongs to the standard library
+or to numpy and is neither, the file is refused as a whole: no checkpoint needs such a name, and attacks are made of
+them. Nothing is imported or run in any of the three cases.
 """
 
 from __future__ import annotations
@@ -12,19 +12,22 @@ import functools
 import math
 import re
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard, cast
 
 import numpy as np
 
-from hatch_wheelweights.checkpoint.pickle import HERE, MAX_NUMBER_TUPLES, Global, Opaque, cheap_key
+from hatch_wheelweights.checkpoint.nodes import MAX_NUMBER_TUPLES, Global, Opaque, cheap_key
 from hatch_wheelweights.checkpoint.rebuild import REBUILD, SETSTATE
 from hatch_wheelweights.checkpoint.tensors import Storage, contiguous_strides, strided_tensor
+from hatch_wheelweights.checkpoint.values import are_ints, is_dict, is_list, is_tuple
 from hatch_wheelweights.errors import CheckpointError, UnsafePickleError
 from wheelweights.dtypes import dtype_name
 from wheelweights.errors import DtypeError, backticked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable
+
+    from hatch_wheelweights.checkpoint.nodes import Call
 
 __all__ = ["find", "is_value"]
 
@@ -47,7 +50,7 @@ def find(module: str, name: str) -> Global:
     ):
         return Global(module, name)
     raise UnsafePickleError(
-        f"pickle asks for {backticked(f'{module}.{name}')} {HERE}, which no state_dict needs",
+        f"pickle asks for {backticked(f'{module}.{name}')}, which no state_dict needs",
         found=f"{module}.{name}",
         remedy="Nothing was run. Do not load this file with torch either; "
         "get the weights as .safetensors from someone you trust.",
@@ -56,7 +59,7 @@ def find(module: str, name: str) -> Global:
 
 _PYTHON_3_MODULES: Final = {"__builtin__": "builtins", "copy_reg": "copyreg", "exceptions": "builtins"}
 
-# The standard library of any Python: of this one, and what Python 2 and older ones had besides.
+# The standard library of any Python: that of this one, and what older ones had besides.
 _REFUSED_TOP: Final = sys.stdlib_module_names | {
     "asynchat", "asyncore", "cgi", "commands", "crypt", "dircache", "distutils", "dl", "imp", "nt", "numpy", "pip",
     "pipes", "pkg_resources", "popen2", "posixfile", "setuptools", "smtpd", "telnetlib", "thread", "urllib2", "_winreg",
@@ -95,7 +98,7 @@ def _is_inert(module: str, name: str) -> bool:
 
 
 def _is_identifier(name: str, *, dotted: bool = False) -> bool:
-    """Tell whether this can name a class of somebody's module; a dotted name of a class would lead elsewhere."""
+    """Tell whether this can be the name of a module or class; a class with a dotted name would lead elsewhere."""
     return all(part.isidentifier() for part in name.split(".")) if dotted else name.isidentifier()
 
 
@@ -131,16 +134,17 @@ def _torch_version(args: tuple[Any, ...]) -> str:
 def _items(args: tuple[Any, ...]) -> list[Any]:
     if not args:
         return []
-    if len(args) > 1 or not isinstance(args[0], (list, tuple, set, frozenset)):
+    items = args[0] if len(args) == 1 else None
+    if not isinstance(items, (list, tuple, set, frozenset)):
         raise TypeError("a container is made from something that is not a list")
-    return list(args[0])
+    return list(cast("Iterable[Any]", items))
 
 
 def _dict(args: tuple[Any, ...]) -> dict[Any, Any]:
-    if len(args) == 1 and isinstance(args[0], dict):
+    if len(args) == 1 and is_dict(args[0]):
         return dict(args[0])
     pairs = _items(args)
-    if not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
+    if not all(is_tuple(pair, 2) or (is_list(pair) and len(pair) == 2) for pair in pairs):
         raise TypeError("a dict is made from something that is not pairs of a key and a value")
     return {cheap_key(key, numbers=len(pairs) <= MAX_NUMBER_TUPLES): value for key, value in pairs}
 
@@ -167,7 +171,7 @@ def _bytes(args: tuple[Any, ...]) -> bytes:
         return b""
     if isinstance(args[0], bytes):
         return args[0]
-    if isinstance(args[0], list):  # how protocols 0 to 2 of Python 3 write a bytearray
+    if is_list(args[0]):  # how protocols 0 to 2 of Python 3 write a bytearray
         return bytes(args[0])
     return _encode(args)
 
@@ -189,7 +193,8 @@ def _reconstructor(args: tuple[Any, ...]) -> Opaque:
 def _getattr(args: tuple[Any, ...]) -> Global | Opaque:
     """Return, inert, what is written as getattr(owner, name): a nested class, an enum member, a bound method.
 
-    Protocols below 4 have no other way. Only of somebody's own classes and objects, and of torch's classes.
+    Protocols below 4 have no other way to write these. Allowed only for classes and objects of other packages, and for
+    torch's classes.
     """
     owner, name = args
     if isinstance(owner, (Global, Opaque)) and isinstance(name, str) and _is_identifier(name):
@@ -199,7 +204,7 @@ def _getattr(args: tuple[Any, ...]) -> Global | Opaque:
             is_class = isinstance(owner, Global)
             return Global(owner.module, f"{owner.name}.{name}") if is_class else Opaque("builtins", "getattr", args)
     raise UnsafePickleError(
-        f"pickle asks for `builtins.getattr` {HERE}, which no state_dict needs",
+        "pickle asks for `builtins.getattr`, which no state_dict needs",
         remedy="Nothing was run. Do not load this file with torch either.",
     )
 
@@ -211,6 +216,10 @@ _NUMPY_TYPE = re.compile(
 )
 
 
+def _is_dtype(value: Any) -> TypeGuard[np.dtype[Any]]:
+    return isinstance(value, np.dtype)
+
+
 def _numpy_dtype(args: tuple[Any, ...]) -> Any:
     code = args[0].decode("ascii") if isinstance(args[0], bytes) else args[0]
     return Opaque("numpy", "dtype", (code, *args[1:]))
@@ -220,7 +229,7 @@ def _numpy_dtype_state(node: Opaque, state: Any) -> Any:
     """Return numpy's dtype with the byte order that the state gives; an unusual one stays a node."""
     node.state = state
     code = node.args[0]
-    if not isinstance(code, str) or not _NUMPY_TYPE.fullmatch(code) or not isinstance(state, tuple) or len(state) < 2:
+    if not isinstance(code, str) or not _NUMPY_TYPE.fullmatch(code) or not is_tuple(state) or len(state) < 2:
         return node
     order: Any = state[1].decode("ascii") if isinstance(state[1], bytes) else state[1]
     try:
@@ -233,12 +242,7 @@ def _numpy_dtype_state(node: Opaque, state: Any) -> Any:
 def _numpy_scalar(args: tuple[Any, ...]) -> Any:
     dtype, raw = args if len(args) == 2 else (args[0], None)
     raw = raw.encode("utf-8") if isinstance(raw, str) else raw
-    if (
-        not isinstance(dtype, np.dtype)
-        or not isinstance(raw, bytes)
-        or len(raw) != dtype.itemsize
-        or dtype.itemsize == 0
-    ):
+    if not _is_dtype(dtype) or not isinstance(raw, bytes) or len(raw) != dtype.itemsize or dtype.itemsize == 0:
         return Opaque("numpy.core.multiarray", "scalar", args)
     return np.frombuffer(raw, dtype)[0]
 
@@ -251,7 +255,7 @@ def _numpy_reconstruct(args: tuple[Any, ...]) -> Opaque:
 def _numpy_array_state(node: Opaque, state: Any) -> Any:
     """Return an array as a tensor in memory; one of objects, text or dates stays a node."""
     node.state = state
-    if not isinstance(state, tuple) or len(state) != 5:
+    if not is_tuple(state, 5):
         return node
     _, shape, dtype, fortran, raw = state
     return _array(node, raw, dtype, shape, fortran is True or fortran == 1)
@@ -264,13 +268,13 @@ def _numpy_from_buffer(args: tuple[Any, ...]) -> Any:
 
 def _array(node: Opaque, raw: Any, dtype: Any, shape: Any, fortran: bool) -> Any:
     raw = raw.encode("utf-8") if isinstance(raw, str) else raw  # Python 2 wrote bytes as str
-    if not isinstance(dtype, np.dtype) or not isinstance(raw, bytes) or not isinstance(shape, tuple):
+    if not _is_dtype(dtype) or not isinstance(raw, bytes) or not is_tuple(shape):
         return node
     try:
         name = dtype_name(dtype)
     except DtypeError:
         return node
-    if any(type(size) is not int or size < 0 for size in shape) or math.prod(shape) * dtype.itemsize != len(raw):
+    if not are_ints(shape) or any(size < 0 for size in shape) or math.prod(shape) * dtype.itemsize != len(raw):
         raise CheckpointError(f"a numpy array of shape {shape} has {len(raw):,} bytes")
     big_endian = dtype.byteorder == ">"
     storage = Storage(len(raw), lambda: np.frombuffer(raw, np.uint8), big_endian)
@@ -280,7 +284,7 @@ def _array(node: Opaque, raw: Any, dtype: Any, shape: Any, fortran: bool) -> Any
 _MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
 _NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
 
-_MEANINGS: Final[dict[tuple[str, str], Callable[[tuple[Any, ...]], Any]]] = {
+_MEANINGS: Final[dict[tuple[str, str], Call]] = {
     ("collections", "OrderedDict"): _dict,
     ("collections", "defaultdict"): lambda args: _dict(args[1:]),  # the first argument makes new values
     ("collections", "Counter"): _dict,

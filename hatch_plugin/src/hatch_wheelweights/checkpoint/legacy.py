@@ -8,15 +8,26 @@ bytes, never evaluated.
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from hatch_wheelweights.checkpoint import pickle
 from hatch_wheelweights.checkpoint.allowed import find
-from hatch_wheelweights.checkpoint.pickle import Global
-from hatch_wheelweights.checkpoint.rebuild import TypedStorage, itemsize_of, storage_reference, typed_storage
+from hatch_wheelweights.checkpoint.contents import Contents
+from hatch_wheelweights.checkpoint.dtypes import itemsize_of
+from hatch_wheelweights.checkpoint.nodes import Global
+from hatch_wheelweights.checkpoint.rebuild import (
+    TypedStorage,
+    check_same_use,
+    storage_key,
+    storage_reference,
+    typed_storage,
+)
+from hatch_wheelweights.checkpoint.remedies import DOUBTFUL
 from hatch_wheelweights.checkpoint.tensors import Storage
+from hatch_wheelweights.checkpoint.values import are_ints, is_dict, is_list, is_tuple
 from hatch_wheelweights.errors import CheckpointError
 from wheelweights.errors import backticked
 
@@ -26,7 +37,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["MAGICS", "counted_big_endian", "read", "stored_elements"]
+    from hatch_wheelweights.checkpoint.files import OpenFile
+
+__all__ = ["read", "recognises"]
 
 # The pickle of 0x1950a86a20f9469cfc6c, as each protocol writes it
 _MAGIC_LONG: Final = bytes.fromhex("8a0a6cfc9c46f9206aa850192e")
@@ -37,51 +50,74 @@ MAGICS: Final = (
     b"L119547037146038801333356L\n.",
 )
 PROTOCOL: Final = 1001
-_AGAIN: Final = "Get the file again: it is damaged, or not a checkpoint."
+_COUNT_BYTES: Final = 8
 
 
-class _Pending:
-    """A storage whose bytes stand behind the pickle that refers to it: its place is known once the stream is walked."""
-
-    def __init__(self, dtype: str, numel: int) -> None:
-        self.dtype = dtype
-        self.numel = numel
-        self.place: Callable[[], NDArray[np.uint8]] | None = None
-        self.storage = Storage(max(numel, 0) * itemsize_of(dtype), self.read)
-
-    def read(self) -> NDArray[np.uint8]:
-        if self.place is None:
-            raise CheckpointError("its storage is missing", remedy=_AGAIN)
-        return self.place()
+def recognises(data: mmap) -> bool:
+    """Tell by the magic number."""
+    return _magic(data) is not None
 
 
-def read(data: mmap) -> Any:
+def read(opened: OpenFile) -> Contents:
     """Return what the stream holds, which must fill the file."""
-    position = next(len(magic) for magic in MAGICS if data[: len(magic)] == magic)
-    protocol, position = _plain(data, position)
+    data = opened.data
+    protocol, position = _plain(data, len(_magic(data) or b""))
     if protocol != PROTOCOL:
-        raise CheckpointError(f"expected protocol {PROTOCOL}, found {protocol!r}", remedy=_AGAIN)
+        raise CheckpointError(f"expected protocol {PROTOCOL}, found {protocol!r}", remedy=DOUBTFUL)
     system, position = _plain(data, position)
-    if not isinstance(system, dict) or not isinstance(system.get("little_endian"), bool):
-        raise CheckpointError("expected system information with `little_endian`, found something else", remedy=_AGAIN)
+    if not is_dict(system) or not isinstance(system.get("little_endian"), bool):
+        raise CheckpointError("expected system information with `little_endian`, found something else", remedy=DOUBTFUL)
     storages = _Storages()
     tree, position = pickle.load(
         data, find=find, persistent_load=storages.persistent_load, start=position, where="the stream"
     )
     keys, position = _plain(data, position)
     storages.place(data, keys, position)
-    return tree
+    return Contents("pytorch-legacy", tree, files=(opened,))
+
+
+def _magic(data: mmap) -> bytes | None:
+    return next((magic for magic in MAGICS if data[: len(magic)] == magic), None)
 
 
 def _plain(data: mmap, position: int) -> tuple[Any, int]:
     return pickle.load(data, find=find, start=position, where="the stream")
 
 
+class _Place:
+    """Where the bytes of a storage are: behind the pickle, so known only once the whole stream is scanned.
+
+    Refers to nothing that refers to it: a cycle would keep the file mapped when its last tensor is gone.
+    """
+
+    read: Callable[[], NDArray[np.uint8]] | None = None
+
+    def __call__(self) -> NDArray[np.uint8]:
+        if self.read is None:
+            raise CheckpointError("its storage is missing", remedy=DOUBTFUL)
+        return self.read()
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A storage as the pickle names it."""
+
+    dtype: str
+    numel: int
+    place: _Place
+    storage: Storage
+
+
+def _unplaced(dtype: str, numel: int) -> _Named:
+    place = _Place()
+    return _Named(dtype, numel, place, Storage(max(numel, 0) * itemsize_of(dtype), place))
+
+
 class _Storages:
     """The storages of one stream: named by the pickle, placed by what follows it."""
 
     def __init__(self) -> None:
-        self._pending: dict[str, _Pending] = {}
+        self._named: dict[str, _Named] = {}
         self._typed: dict[tuple[str, int, int], TypedStorage] = {}
 
     def persistent_load(self, pid: Any) -> Any:
@@ -89,67 +125,80 @@ class _Storages:
 
         An id of the source of a module's class gives the class.
         """
-        if isinstance(pid, tuple) and len(pid) == 4 and pid[0] == "module" and isinstance(pid[1], Global):
+        if is_tuple(pid, 4) and pid[0] == "module" and isinstance(pid[1], Global):
             return pid[1]
         dtype, key, numel, view = storage_reference(pid)
-        key = _key(key)
-        pending = self._pending.setdefault(key, _Pending(dtype, numel))
-        if (pending.dtype, pending.numel) != (dtype, numel):
-            raise CheckpointError(f"storage {backticked(key)} is used with two dtypes or sizes")
-        return self._view(key, pending, view)
+        named = self._named.setdefault(key, _unplaced(dtype, numel))
+        check_same_use(key, (named.dtype, named.numel), (dtype, numel))
+        return self._view(key, named, view)
 
-    def _view(self, key: str, pending: _Pending, view: Any) -> TypedStorage:
+    def _view(self, key: str, named: _Named, view: Any) -> TypedStorage:
         """Return the part of a storage that torch < 0.4 called a storage view: (key of the view, offset, size)."""
-        offset, size = 0, pending.numel
-        if view is not None:
-            if not isinstance(view, tuple) or len(view) != 3 or type(view[1]) is not int or type(view[2]) is not int:
-                raise CheckpointError("a view of a storage is malformed")
-            _, offset, size = view
-            if offset < 0 or size < 0 or offset + size > pending.numel:
-                raise CheckpointError(
-                    f"a view reaches past its storage {backticked(key)}: expected at most {pending.numel:,} elements, "
-                    f"found {offset + size:,}"
-                )
+        offset, size = (0, named.numel) if view is None else _offset_and_size(key, named, view)
         place = (key, offset, size)
         if place not in self._typed:
-            self._typed[place] = typed_storage(_part(pending, offset, size), pending.dtype, size)
+            self._typed[place] = typed_storage(_part(named, offset, size), named.dtype, size)
         return self._typed[place]
 
     def place(self, data: mmap, keys: Any, position: int) -> None:
-        """Walk the storages that follow the pickles, in the order of the keys, to the end of the file."""
-        if not isinstance(keys, list) or sorted(map(_key, keys)) != sorted(self._pending):
-            raise CheckpointError("the storages that follow are not those that the object refers to", remedy=_AGAIN)
-        for key in keys:
-            pending = self._pending[_key(key)]
-            begin = position + 8
-            position = begin + pending.storage.nbytes
-            big_endian = counted_big_endian(data[begin - 8 : begin], pending.numel)
-            if big_endian is None or position > len(data):
-                raise CheckpointError(
-                    f"storage {backticked(_key(key))}: expected {pending.numel:,} elements, found "
-                    f"{int.from_bytes(data[begin - 8 : begin], 'little', signed=True):,}, "
-                    f"and {max(len(data) - begin, 0):,} bytes",
-                    remedy=_AGAIN,
-                )
-            pending.place = stored_elements(data, begin, pending.storage.nbytes, pending.dtype, big_endian=big_endian)
+        """Scan the storages that follow the pickles, in the order of the keys, to the end of the file."""
+        names = list(map(storage_key, keys)) if is_list(keys) else None
+        if names is None or sorted(names) != sorted(self._named):
+            raise CheckpointError("the storages that follow are not those that the object refers to", remedy=DOUBTFUL)
+        for key in names:
+            named = self._named[key]
+            begin = position + _COUNT_BYTES
+            position = begin + named.storage.nbytes
+            named.place.read = _counted_elements(data, begin, position, key, named)
         if position != len(data):
-            raise CheckpointError(f"{len(data) - position:,} bytes follow the last storage", remedy=_AGAIN)
+            raise CheckpointError(f"{len(data) - position:,} bytes follow the last storage", remedy=DOUBTFUL)
 
 
-def counted_big_endian(count: bytes, numel: int) -> bool | None:
-    """Tell a storage's byte order by the count of elements that stands before it; None where it is another count.
+def _offset_and_size(key: str, named: _Named, view: Any) -> tuple[int, int]:
+    if not is_tuple(view, 3) or not are_ints(view[1:]):
+        raise CheckpointError("a view of a storage is malformed")
+    _, offset, size = view
+    if offset < 0 or size < 0 or offset + size > named.numel:
+        raise CheckpointError(
+            f"a view reaches past its storage {backticked(key)}: expected at most {named.numel:,} elements, "
+            f"found {offset + size:,}"
+        )
+    return offset, size
+
+
+def _part(named: _Named, offset: int, size: int) -> Storage:
+    if (offset, size) == (0, named.numel):
+        return named.storage
+    itemsize, place = itemsize_of(named.dtype), named.place
+    begin, end = offset * itemsize, (offset + size) * itemsize
+    return Storage(end - begin, lambda: place()[begin:end])
+
+
+def _counted_elements(data: mmap, begin: int, end: int, key: str, named: _Named) -> Callable[[], NDArray[np.uint8]]:
+    """Return what reads the elements between two positions, which follow their count."""
+    count = data[begin - _COUNT_BYTES : begin]
+    big_endian = _is_counted_big_endian(count, named.numel)
+    if big_endian is None or end > len(data):
+        raise CheckpointError(
+            f"storage {backticked(key)}: expected {named.numel:,} elements, found "
+            f"{int.from_bytes(count, 'little', signed=True):,}, and {max(len(data) - begin, 0):,} bytes",
+            remedy=DOUBTFUL,
+        )
+    return _elements(data, begin, end - begin, named.dtype, big_endian=big_endian)
+
+
+def _is_counted_big_endian(count: bytes, numel: int) -> bool | None:
+    """Tell a storage's byte order by the count of elements before it; None where it is another count.
 
     torch writes little-endian on every machine, whatever its system information says; a file in which both are
-    big-endian was written by somebody else, and is read as well.
+    big-endian was written by another program, and is read as well.
     """
     if int.from_bytes(count, "little", signed=True) == numel:
         return False
     return True if int.from_bytes(count, "big", signed=True) == numel else None
 
 
-def stored_elements(
-    data: mmap, begin: int, nbytes: int, dtype: str, *, big_endian: bool
-) -> Callable[[], NDArray[np.uint8]]:
+def _elements(data: mmap, begin: int, nbytes: int, dtype: str, *, big_endian: bool) -> Callable[[], NDArray[np.uint8]]:
     """Return what reads a storage: a view of the map, or a swapped copy that is made once."""
 
     @functools.cache
@@ -159,19 +208,3 @@ def stored_elements(
         return raw.reshape(-1, parts)[:, ::-1].reshape(-1) if big_endian else raw
 
     return read_bytes
-
-
-def _part(pending: _Pending, offset: int, size: int) -> Storage:
-    if (offset, size) == (0, pending.numel):
-        return pending.storage
-    itemsize = itemsize_of(pending.dtype)
-    begin, end = offset * itemsize, (offset + size) * itemsize
-    return Storage(end - begin, lambda: pending.read()[begin:end])
-
-
-def _key(key: Any) -> str:
-    if isinstance(key, (str, bytes)) and len(key) <= 64:
-        return key if isinstance(key, str) else key.decode("latin-1")
-    if type(key) is int:
-        return str(key)
-    raise CheckpointError(f"expected the key of a storage, found a {type(key).__name__}")

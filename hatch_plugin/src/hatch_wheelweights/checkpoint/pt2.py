@@ -1,15 +1,15 @@
 """`.pt2` archives of torch.export: weights as raw members, described by JSON.
 
 Knows `model_weights_config.json` (torch/export/pt2_archive). A weight that is pickled (`use_pickle`) cannot be read
-without torch, and says so when it is asked for.
+without torch: the error is raised only if the weight is read.
 """
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final
 
-from hatch_wheelweights.checkpoint.rebuild import unsupported_dtype
+from hatch_wheelweights.checkpoint import dtypes, strict_json
+from hatch_wheelweights.checkpoint.pytorch_zip import byte_order_is_big
 from hatch_wheelweights.checkpoint.tensors import MAX_RANK, LazyTensor, Storage, broken_tensor, strided_tensor
 from hatch_wheelweights.errors import CheckpointError
 from wheelweights.dtypes import DTYPES
@@ -18,24 +18,24 @@ from wheelweights.errors import backticked
 if TYPE_CHECKING:
     from hatch_wheelweights.checkpoint.zip import ZipArchive
 
-__all__ = ["read"]
+__all__ = ["read", "recognises"]
 
 MAX_CONFIG: Final = 64 << 20
-# torch/_export/serde/schema.py, ScalarType
-_DTYPES: Final = {
-    1: "uint8", 2: "int8", 3: "int16", 4: "int32", 5: "int64",
-    6: "float16", 7: "float32", 8: "float64", 9: "complex32", 10: "complex64", 11: "complex128",
-    12: "bool", 13: "bfloat16", 28: "uint16",
-    29: "float8_e4m3fn", 30: "float8_e5m2", 31: "float8_e4m3fnuz", 32: "float8_e5m2fnuz", 33: "float8_e8m0fnu",
-    34: "uint32", 35: "uint64",
-}  # fmt: skip
-_STRIDED: Final = 7
+_STRIDED: Final = 7  # torch/_export/serde/schema.py, Layout
 _FOLDER: Final = "data/weights/"
 _SUFFIX: Final = "_weights_config.json"
 
 
-def read(archive: ZipArchive, *, big_endian: bool) -> Any:
+def recognises(archive: ZipArchive) -> bool:
+    """Tell by the members that name the format: today's, or that of the first archives."""
+    return "archive_format" in archive or "models/model.json" in archive
+
+
+def read(archive: ZipArchive) -> Any:
     """Return the weights of the exported program by name; of several programs, such dicts by the programs' names."""
+    if "data.pkl" in archive:
+        raise CheckpointError("an exported program and a checkpoint in one file", remedy="Save one of them.")
+    big_endian = byte_order_is_big(archive)
     configs = [name for name in archive.members if name.startswith(_FOLDER) and name.endswith(_SUFFIX)]
     if not configs:
         raise CheckpointError(
@@ -48,9 +48,9 @@ def read(archive: ZipArchive, *, big_endian: bool) -> Any:
 
 def _weights(archive: ZipArchive, name: str, *, big_endian: bool) -> dict[str, LazyTensor]:
     try:
-        config = json.loads(archive.read(name, limit=MAX_CONFIG), object_pairs_hook=_without_duplicates)["config"]
+        config = strict_json.parsed(archive.read(name, limit=MAX_CONFIG))["config"]
         members: dict[str, Storage] = {}
-        weights = {}
+        weights: dict[str, LazyTensor] = {}
         for key, weight in config.items():
             member = f"{_FOLDER}{weight['path_name']}"
             if member not in members:
@@ -58,28 +58,21 @@ def _weights(archive: ZipArchive, name: str, *, big_endian: bool) -> dict[str, L
             weights[key] = _weight(weight, members[member])
     except CheckpointError:
         raise
-    except (AttributeError, KeyError, LookupError, TypeError, ValueError, RecursionError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"malformed {backticked(name)}: {error!r:.80}", remedy="Save the program again with torch.export.save."
         ) from error
     return weights
 
 
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise ValueError("a key stands there twice")
-    return made
-
-
 def _weight(weight: dict[str, Any], storage: Storage) -> LazyTensor:
     meta = weight["tensor_meta"]
-    dtype = _DTYPES.get(meta["dtype"], f"ScalarType {meta['dtype']}")
+    dtype = dtypes.from_number(meta["dtype"])
     shape, stride = _ints(meta["sizes"]), _ints(meta["strides"])
     if weight["use_pickle"] or meta["layout"] != _STRIDED:
         return _pickled(dtype, shape)
     if dtype not in DTYPES:
-        return unsupported_dtype(dtype, shape)
+        return broken_tensor(dtype, shape, dtypes.unsupported(dtype))
     if storage.fault is None and storage.nbytes % DTYPES[dtype].itemsize:
         return broken_tensor(
             dtype, shape, CheckpointError(f"its storage has the wrong size: {storage.nbytes:,} bytes of {dtype}")

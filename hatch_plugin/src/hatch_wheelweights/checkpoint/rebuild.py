@@ -1,124 +1,122 @@
 """What torch's own names in a pickle mean: storages, and the functions that rebuild tensors from them.
 
 Knows which arguments torch's rebuild functions take (torch/_utils.py, torch/_tensor.py) and which tensors a record
-cannot hold. Such a tensor comes back with its `fault` set, so it hinders nobody who does not read it.
+cannot hold. Such a tensor comes back with its `fault` set: the error is raised only if the tensor is read.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from hatch_wheelweights.checkpoint.pickle import Global, Opaque
+from hatch_wheelweights.checkpoint import dtypes
+from hatch_wheelweights.checkpoint.nodes import Global, Opaque
+from hatch_wheelweights.checkpoint.remedies import DAMAGED, DOUBTFUL
 from hatch_wheelweights.checkpoint.tensors import MAX_RANK, LazyTensor, Storage, broken_tensor, strided_tensor
+from hatch_wheelweights.checkpoint.values import are_ints, is_dict, is_list, is_tuple
 from hatch_wheelweights.errors import CheckpointError
 from wheelweights.dtypes import DTYPES
 from wheelweights.errors import backticked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from hatch_wheelweights.checkpoint.nodes import Call
 
 __all__ = [
     "REBUILD",
     "SETSTATE",
+    "StorageReference",
     "TypedStorage",
-    "itemsize_of",
+    "check_same_use",
     "rebuild_dense",
-    "storage_dtype",
+    "storage_key",
     "storage_reference",
     "typed_storage",
-    "unsupported_dtype",
 ]
 
-STORAGES: Final = {
-    "DoubleStorage": "float64",
-    "FloatStorage": "float32",
-    "HalfStorage": "float16",
-    "BFloat16Storage": "bfloat16",
-    "LongStorage": "int64",
-    "IntStorage": "int32",
-    "ShortStorage": "int16",
-    "CharStorage": "int8",
-    "ByteStorage": "uint8",
-    "BoolStorage": "bool",
-    "ComplexFloatStorage": "complex64",
-    "ComplexDoubleStorage": "complex128",
-    "QInt8Storage": "qint8",
-    "QUInt8Storage": "quint8",
-    "QInt32Storage": "qint32",
-    "QUInt4x2Storage": "quint4x2",
-    "QUInt2x4Storage": "quint2x4",
-}
-_QUANTISED_ITEMSIZE: Final = {"qint8": 1, "quint8": 1, "qint32": 4, "quint4x2": 1, "quint2x4": 1}
+MAX_KEY_CHARACTERS: Final = 64
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TypedStorage(LazyTensor):
-    """A storage as a pickle refers to it; one that stands by itself in a checkpoint is a one-dimensional tensor."""
+    """A storage as a pickle refers to it; where it is a value of its own, it is a one-dimensional tensor."""
 
-    storage: Storage | None = None
-
-
-def storage_dtype(kind: Any) -> str:
-    """Return the dtype of a storage class that a persistent id names: `uint8` for an untyped one.
-
-    Raises CheckpointError for any other name.
-    """
-    if isinstance(kind, Global):
-        if (kind.module, kind.name) == ("torch.storage", "UntypedStorage"):
-            return "uint8"
-        if kind.module in ("torch", "torch.cuda") and kind.name in STORAGES:
-            return STORAGES[kind.name]
-    raise CheckpointError(f"expected a storage class of torch, found {backticked(kind)}")
+    storage: Storage = field(kw_only=True)
 
 
-def storage_reference(pid: Any) -> tuple[str, Any, int, Any]:
-    """Return dtype, key, number of elements and view of a persistent id.
+class StorageReference(NamedTuple):
+    """What a persistent id says of a storage: its dtype, key, number of elements, and the part that is meant."""
+
+    dtype: str
+    key: str
+    numel: int
+    view: Any
+
+
+def storage_reference(pid: Any) -> StorageReference:
+    """Return what a persistent id of a storage says.
 
     That is `("storage", class, key, location, numel)`, in streams with the view of the storage behind it, or None.
+    Raises CheckpointError for anything else.
     """
-    if not isinstance(pid, tuple) or len(pid) not in (5, 6) or pid[0] != "storage":
+    if not is_tuple(pid, 5, 6) or pid[0] != "storage":
         raise CheckpointError("a pickle refers to something that is not a storage")
     _, kind, key, _, numel = pid[:5]
+    dtype = dtypes.from_storage_class(kind)
+    return StorageReference(dtype, storage_key(key), _numel(numel), pid[5] if len(pid) == 6 else None)
+
+
+def storage_key(key: Any) -> str:
+    """Return the key of a storage or tensor as text; raise CheckpointError for what can be none."""
+    if isinstance(key, (str, bytes)) and len(key) <= MAX_KEY_CHARACTERS:
+        return key if isinstance(key, str) else key.decode("latin-1")
+    if type(key) is int:
+        return str(key)
+    raise CheckpointError(
+        f"expected a number or at most {MAX_KEY_CHARACTERS} characters as the key of a storage or tensor, "
+        f"found a {type(key).__name__}",
+        remedy=DOUBTFUL,
+    )
+
+
+def _numel(numel: Any) -> int:
     if type(numel) is not int:
         raise CheckpointError(f"expected a number of elements, found a {type(numel).__name__}")
-    return storage_dtype(kind), key, numel, pid[5] if len(pid) == 6 else None
+    return numel
 
 
-def typed_storage(storage: Storage, dtype: str, numel: Any) -> TypedStorage:
+def check_same_use(key: str, known: tuple[str, int], found: tuple[str, int]) -> None:
+    """Check that a storage is used with the dtype and the number of elements that it was used with before."""
+    if known != found:
+        raise CheckpointError(f"storage {backticked(key)} is used with two dtypes or sizes")
+
+
+def typed_storage(storage: Storage, dtype: str, numel: int) -> TypedStorage:
     """Return the storage with its dtype and its number of elements, which must fill it exactly."""
-    if type(numel) is not int:
-        raise CheckpointError(f"expected a number of elements, found a {type(numel).__name__}")
-    itemsize = itemsize_of(dtype)
-    if storage.fault is None and numel * itemsize != storage.nbytes:
+    expected = numel * dtypes.itemsize_of(dtype)
+    if storage.fault is None and expected != storage.nbytes:
         fault = CheckpointError(
-            f"its storage has the wrong size: expected {numel * itemsize:,} bytes, found {storage.nbytes:,}",
-            expected=numel * itemsize,
+            f"its storage has the wrong size: expected {expected:,} bytes, found {storage.nbytes:,}",
+            expected=expected,
             found=storage.nbytes,
-            remedy="Get the file again: it is damaged.",
+            remedy=DAMAGED,
         )
-        storage = Storage(storage.nbytes, storage.read, storage.big_endian, fault)
+        storage = replace(storage, fault=fault)
     whole = strided_tensor(storage, dtype if dtype in DTYPES else "uint8", 0, (max(numel, 0),), (1,))
     return TypedStorage(dtype, whole.shape, whole.read, whole.tie, fault=whole.fault, storage=storage)
-
-
-def itemsize_of(dtype: str) -> int:
-    """Return the bytes of an element of a storage."""
-    return DTYPES[dtype].itemsize if dtype in DTYPES else _QUANTISED_ITEMSIZE[dtype]
 
 
 def rebuild_dense(args: tuple[Any, ...], dtype: str | None = None, metadata: Any = None) -> LazyTensor:
     """Return the tensor of (storage, offset, size, stride), as `torch._utils._rebuild_tensor` does."""
     storage, offset, size, stride = args[:4]
-    if not isinstance(storage, TypedStorage) or storage.storage is None:
+    if not isinstance(storage, TypedStorage):
         raise CheckpointError("a tensor is rebuilt from something that is not a storage")
     shape, steps = _ints(size), _ints(stride)
     if type(offset) is not int:
         raise CheckpointError(f"expected an offset, found a {type(offset).__name__}")
-    bits = metadata if isinstance(metadata, dict) else {}
+    bits = metadata if is_dict(metadata) else {}
     name = dtype or storage.dtype
     if name not in DTYPES:
-        return unsupported_dtype(name, shape)
+        return broken_tensor(name, shape, dtypes.unsupported(name))
     return strided_tensor(
         storage.storage,
         name,
@@ -131,15 +129,11 @@ def rebuild_dense(args: tuple[Any, ...], dtype: str | None = None, metadata: Any
 
 
 def _ints(values: Any) -> tuple[int, ...]:
-    if (
-        not isinstance(values, (tuple, list))
-        or len(values) > MAX_RANK
-        or any(type(value) is not int for value in values)
-    ):
-        raise CheckpointError(
-            f"expected at most {MAX_RANK} whole numbers as the size or stride of a tensor, found something else"
-        )
-    return tuple(values)
+    if (is_tuple(values) or is_list(values)) and len(values) <= MAX_RANK and are_ints(values):
+        return tuple(values)
+    raise CheckpointError(
+        f"expected at most {MAX_RANK} whole numbers as the size or stride of a tensor, found something else"
+    )
 
 
 def _tensor_v1(args: tuple[Any, ...]) -> LazyTensor:
@@ -159,41 +153,16 @@ def _tensor_v2(args: tuple[Any, ...]) -> LazyTensor:
 
 def _tensor_v3(args: tuple[Any, ...]) -> LazyTensor:
     _check_count(args, 7, 8)
-    return rebuild_dense(args, _dtype_name(args[6]), metadata=args[7] if len(args) > 7 else None)
-
-
-def _dtype_name(dtype: Any) -> str:
-    if isinstance(dtype, Global) and dtype.module == "torch":
-        return dtype.name
-    raise CheckpointError("expected a dtype of torch, found something else")
-
-
-def unsupported_dtype(dtype: str, shape: tuple[int, ...]) -> LazyTensor:
-    """Return a tensor of a dtype that a record has not: it can be listed, not read."""
-    if dtype in _QUANTISED_ITEMSIZE:
-        return _unsupported(dtype, shape, *_QUANTISED)
-    target = "complex64" if dtype == "complex32" else "float32 (or uint8, to keep its bits)"
-    return _unsupported(
-        dtype,
-        shape,
-        f"expected a dtype that a record has, found {backticked(dtype)}",
-        f"Convert the tensor in torch before saving, to {target}.",
-    )
+    return rebuild_dense(args, dtypes.from_torch(args[6]), metadata=args[7] if len(args) > 7 else None)
 
 
 def _unsupported(dtype: str, shape: tuple[int, ...], fact: str, remedy: str) -> LazyTensor:
     return broken_tensor(dtype, shape[:MAX_RANK], CheckpointError(fact, remedy=remedy))
 
 
-_QUANTISED: Final = (
-    "is quantised, which a record cannot hold",
-    "Save tensor.dequantize() in torch (or tensor.int_repr(), with its scale and zero point as tensors of their own).",
-)
-
-
-def _always_unsupported(dtype: str, fact: str, remedy: str) -> Callable[[tuple[Any, ...]], LazyTensor]:
+def _always_unsupported(dtype: str, fact: str, remedy: str) -> Call:
     def rebuild(args: tuple[Any, ...]) -> LazyTensor:
-        shape = next((arg for arg in args if isinstance(arg, tuple) and all(type(size) is int for size in arg)), ())
+        shape = next((arg for arg in args if is_tuple(arg) and are_ints(arg)), ())
         return _unsupported(dtype, shape, fact, remedy)
 
     return rebuild
@@ -201,15 +170,16 @@ def _always_unsupported(dtype: str, fact: str, remedy: str) -> Callable[[tuple[A
 
 def _quantised(args: tuple[Any, ...]) -> LazyTensor:
     storage, size = args[0], args[2]
-    return _unsupported(storage.dtype if isinstance(storage, TypedStorage) else "quantised", _ints(size), *_QUANTISED)
+    dtype = storage.dtype if isinstance(storage, TypedStorage) else "quantised"
+    return broken_tensor(dtype, _ints(size), dtypes.quantised())
 
 
 def _meta(args: tuple[Any, ...]) -> LazyTensor:
     dtype, size = args[:2]
     return _unsupported(
-        _dtype_name(dtype),
+        dtypes.from_torch(dtype),
         _ints(size),
-        "is on the meta device: it has a shape and no values",
+        "is on the meta device: it has a shape but no values",
         "Materialise the model before saving it (model.to_empty(device='cpu'), then load or initialise its weights).",
     )
 
@@ -226,7 +196,7 @@ def _on_device(args: tuple[Any, ...]) -> LazyTensor:
 
     The dtype it has there must be the one it is stored with.
     """
-    tensor, dtype = _wrapped(args), _dtype_name(args[1])
+    tensor, dtype = _wrapped(args), dtypes.from_torch(args[1])
     if tensor.dtype == dtype:
         return tensor
     return _unsupported(
@@ -240,7 +210,7 @@ def _on_device(args: tuple[Any, ...]) -> LazyTensor:
 def _from_type(args: tuple[Any, ...]) -> Any:
     """Return what `function(*arguments)` gives, as torch does for subclasses and for tensors with attributes."""
     function, _, arguments = args[:3]
-    if not isinstance(function, Global) or function.call is None or not isinstance(arguments, tuple):
+    if not isinstance(function, Global) or function.call is None or not is_tuple(arguments):
         raise CheckpointError("a tensor subclass is rebuilt by an unknown function")
     if function.call is _from_type:
         raise CheckpointError("a tensor subclass is rebuilt by itself")  # one level is all that torch writes
@@ -253,7 +223,7 @@ def _parameter(args: tuple[Any, ...]) -> Any:
 
 def _parameter_state(node: Opaque, state: Any) -> Any:
     """Return the one tensor in the state of a Parameter that torch < 0.4 wrote as a plain object."""
-    values = state.values() if isinstance(state, dict) else state if isinstance(state, (tuple, list)) else ()
+    values = state.values() if is_dict(state) else state if is_tuple(state) or is_list(state) else ()
     tensors = [value for value in values if isinstance(value, LazyTensor)]
     if len(tensors) == 1:
         return tensors[0]
@@ -270,10 +240,10 @@ _NESTED = _always_unsupported(
     "nested", "is a nested tensor, which a record cannot hold", "Save its parts in torch: list(tensor.unbind())."
 )
 _WRAPPER = _always_unsupported(
-    "subclass", "is a tensor subclass without values of its own", "Save the plain tensor that it stands for in torch."
+    "subclass", "is a tensor subclass without values of its own", "Save the plain tensor that it wraps, in torch."
 )
 
-REBUILD: Final[dict[tuple[str, str], Callable[[tuple[Any, ...]], Any]]] = {
+REBUILD: Final[dict[tuple[str, str], Call]] = {
     ("torch._utils", "_rebuild_tensor"): _tensor_v1,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor_v2,
     ("torch._utils", "_rebuild_tensor_v3"): _tensor_v3,

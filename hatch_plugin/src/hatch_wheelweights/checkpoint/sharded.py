@@ -1,66 +1,71 @@
 """Sharded checkpoints: the `*.index.json` that transformers writes beside the shards.
 
-Knows the index (`{"weight_map": {key: file}}`); the shards are read by whoever can read them.
+Knows the index (`{"weight_map": {key: file}}`) and what a shard may hold; how a shard is read, the caller tells.
 """
 
 from __future__ import annotations
 
-import json
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Final
+import contextlib
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Final
 
+from hatch_wheelweights.checkpoint import strict_json
 from hatch_wheelweights.checkpoint.contents import Contents, naming
+from hatch_wheelweights.checkpoint.tensors import LazyTensor
+from hatch_wheelweights.checkpoint.values import is_dict
 from hatch_wheelweights.errors import CheckpointError
 from wheelweights.errors import backticked, listed, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from mmap import mmap
+    from pathlib import Path
 
-    from hatch_wheelweights.checkpoint.tensors import LazyTensor
+    from hatch_wheelweights.checkpoint.files import OpenFile
 
-__all__ = ["read"]
+__all__ = ["read", "recognises", "refuse"]
 
 MAX_INDEX: Final = 64 << 20
 MAX_SHARDS: Final = 10_000
+_HEAD_BYTES: Final = 64
 
 
-def read(path: Path, data: mmap, read_shard: Callable[[Path], Contents]) -> Contents:
-    """Return the tensors of all shards in the order of the index; the shards lie in its folder, at or below it."""
-    weight_map = _weight_map(data)
+def recognises(data: mmap) -> bool:
+    """Tell by the brace that opens a JSON object."""
+    return data[:_HEAD_BYTES].lstrip().startswith(b"{")
+
+
+def read(opened: OpenFile, read_shard: Callable[[Path], Contents]) -> Contents:
+    """Return the tensors of all shards in the order of the index; the shards are in its folder, or below it."""
+    weight_map = _weight_map(opened.data)
     names = dict.fromkeys(weight_map.values())
     if len(names) > MAX_SHARDS:
         raise CheckpointError(f"expected at most {MAX_SHARDS:,} shards, found {len(names):,}")
-    shards = {name: _shard(path.parent / name, read_shard) for name in names}
-    tree: dict[str, LazyTensor] = {}
-    for key, name in weight_map.items():
-        tensors = shards[name].tree
-        if key not in tensors:
-            raise CheckpointError(
-                f"tensor {backticked(key)} is not in its shard {quoted(name)}",
-                remedy="Get the index and the shards again.",
-            )
-        tree[key] = tensors[key]
+    with contextlib.ExitStack() as closing:
+        shards = {name: _shard(opened.path.parent / name, read_shard, closing) for name in names}
+        tree = {key: _tensor(shards[name], key, name) for key, name in weight_map.items()}
+        closing.pop_all()
     kinds = {shard.kind for shard in shards.values()}
     kind = "sharded-safetensors" if kinds == {"safetensors"} else "sharded-pytorch"
-    return Contents(kind, tree, _warnings(weight_map, shards), files=(path, *(path.parent / name for name in names)))
+    files = (opened, *(file for shard in shards.values() for file in shard.files))
+    return Contents(kind, tree, _warnings(weight_map, shards), files=files)
+
+
+def refuse(_: OpenFile) -> Contents:
+    """Raise CheckpointError for an index among the shards: indexes that name each other would never end."""
+    raise CheckpointError("expected a shard, found another index of shards")
 
 
 def _weight_map(data: mmap) -> dict[str, str]:
+    """Return the file of each tensor, which an index says."""
     if len(data) > MAX_INDEX:
         raise CheckpointError(f"expected an index of shards of at most {MAX_INDEX:,} bytes, found {len(data):,}")
     try:
-        index = json.loads(data[:], object_pairs_hook=_without_duplicates)
-    except CheckpointError:
-        raise
-    except (ValueError, RecursionError) as error:
+        index = strict_json.parsed(data[:])
+    except ValueError as error:
         raise CheckpointError(f"expected a checkpoint or an index of shards, found malformed JSON ({error})") from error
-    weight_map = index.get("weight_map") if isinstance(index, dict) else None
-    if (
-        not isinstance(weight_map, dict)
-        or not weight_map
-        or not all(isinstance(name, str) for name in weight_map.values())
-    ):
+    weight_map = index.get("weight_map") if is_dict(index) else None
+    if not is_dict(weight_map) or not weight_map or not all(isinstance(name, str) for name in weight_map.values()):
         raise CheckpointError(
             "expected a checkpoint or an index of shards, found JSON without `weight_map`",
             remedy="Give the checkpoint itself.",
@@ -68,13 +73,6 @@ def _weight_map(data: mmap) -> dict[str, str]:
     for name in weight_map.values():
         _check_name(name)
     return weight_map
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise CheckpointError("the index of shards has a key twice", remedy="Correct the index.")
-    return made
 
 
 def _check_name(name: str) -> None:
@@ -85,18 +83,28 @@ def _check_name(name: str) -> None:
         )
 
 
-def _shard(path: Path, read_shard: Callable[[Path], Contents]) -> Contents:
+def _shard(path: Path, read_shard: Callable[[Path], Contents], closing: contextlib.ExitStack) -> Contents:
+    """Return what a shard holds; `closing` closes it if a later shard cannot be read."""
     with naming(str(path)):
         contents = read_shard(path)
-        if not isinstance(contents.tree, dict) or not all(_is_tensor(value) for value in contents.tree.values()):
+        for file in contents.files:
+            closing.callback(file.close)
+        tree = contents.tree
+        if not is_dict(tree) or not all(isinstance(value, LazyTensor) for value in tree.values()):
             raise CheckpointError(
                 "expected a shard with tensors only, found something else", remedy="Get the shard again."
             )
     return contents
 
 
-def _is_tensor(value: Any) -> bool:
-    return hasattr(value, "blocks")
+def _tensor(shard: Contents, key: str, name: str) -> LazyTensor:
+    if key not in shard.tree:
+        raise CheckpointError(
+            f"tensor {backticked(key)} is not in its shard {quoted(name)}",
+            remedy="Get the index and the shards again.",
+        )
+    tensor: LazyTensor = shard.tree[key]
+    return tensor
 
 
 def _warnings(weight_map: dict[str, str], shards: dict[str, Contents]) -> tuple[str, ...]:

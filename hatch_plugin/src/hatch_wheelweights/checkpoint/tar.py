@@ -2,8 +2,8 @@
 
 Knows the members (torch/serialization.py, `_legacy_load`): `sys_info`, `pickle`, `tensors` (count, then for each a
 pickle, the number of dimensions, size, stride, offset) and `storages` (count, then for each a pickle, a count and the
-raw elements; then the list of views). Numbers are little-endian, whatever machine wrote them and whatever `sys_info`
-says. Only plain files with these names are read, in place; nothing is extracted.
+raw elements; then the list of views). Numbers are little-endian, on whatever machine the file was written and whatever
+`sys_info` says. Only plain files with these names are read, in place; nothing is extracted.
 """
 
 from __future__ import annotations
@@ -15,46 +15,57 @@ import numpy as np
 
 from hatch_wheelweights.checkpoint import pickle
 from hatch_wheelweights.checkpoint.allowed import find
-from hatch_wheelweights.checkpoint.pickle import Global
-from hatch_wheelweights.checkpoint.rebuild import TypedStorage, itemsize_of, rebuild_dense, storage_dtype, typed_storage
+from hatch_wheelweights.checkpoint.contents import Contents
+from hatch_wheelweights.checkpoint.dtypes import from_storage_class, itemsize_of
+from hatch_wheelweights.checkpoint.nodes import Global
+from hatch_wheelweights.checkpoint.rebuild import TypedStorage, rebuild_dense, storage_key, typed_storage
+from hatch_wheelweights.checkpoint.remedies import DOUBTFUL, GET_AGAIN, UNPACK
 from hatch_wheelweights.checkpoint.tensors import MAX_RANK, Storage
+from hatch_wheelweights.checkpoint.values import are_ints, is_list, is_tuple
 from hatch_wheelweights.errors import CheckpointError
 from wheelweights.errors import backticked, quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from mmap import mmap
 
-__all__ = ["is_tar", "read"]
+    from hatch_wheelweights.checkpoint.files import OpenFile
+
+__all__ = ["read", "recognises"]
 
 _BLOCK: Final = 512
 _NAMES: Final = ("sys_info", "pickle", "tensors", "storages")
-_AGAIN: Final = "Get the file again: it is damaged, or not a checkpoint."
+# Extended headers, which Python's tarfile writes for times with fractions; and what moves or renames a member in them
+_EXTENSIONS: Final = (b"x", b"g")
+_RENAMING: Final = (b" path=", b" size=", b" linkpath=", b"GNU.")
 
 
-def is_tar(data: mmap) -> bool:
+def recognises(data: mmap) -> bool:
     """Tell by the magic of a POSIX tar header."""
     return len(data) >= _BLOCK and data[257:262] == b"ustar"
 
 
-def read(data: mmap) -> Any:
+def read(opened: OpenFile) -> Contents:
     """Return what the `pickle` member holds."""
+    data = opened.data
     places = _members(data)
     missing = [name for name in _NAMES if name not in places]
     if missing:
         raise CheckpointError(
             f"expected a checkpoint, found a tar archive without {', '.join(map(backticked, missing))}",
-            remedy="If the checkpoint is inside the archive, unpack it and name the file itself.",
+            remedy=UNPACK,
         )
     objects: dict[str, Any] = {}
     _read_storages(_Cursor(data, *places["storages"]), objects)
     _read_tensors(_Cursor(data, *places["tensors"]), objects)
 
     def persistent_load(pid: Any) -> Any:
-        if isinstance(pid, tuple) and pid and isinstance(pid[0], Global):
+        if is_tuple(pid) and pid and isinstance(pid[0], Global):
             return pid[0]  # a module's class, with its source
         return _known(objects, pid)
 
-    return _Cursor(data, *places["pickle"]).whole(persistent_load)
+    tree = _Cursor(data, *places["pickle"]).whole(persistent_load)
+    return Contents("pytorch-tar", tree, files=(opened,))
 
 
 class _Cursor:
@@ -65,22 +76,22 @@ class _Cursor:
         self.position = start
         self.end = end
 
-    def pickle(self, persistent_load: Any = None) -> Any:
+    def pickle(self, persistent_load: Callable[[Any], Any] | None = None) -> Any:
         value, self.position = pickle.load(
             self.data, find=find, persistent_load=persistent_load, start=self.position, end=self.end, where="the tar"
         )
         return value
 
-    def whole(self, persistent_load: Any) -> Any:
+    def whole(self, persistent_load: Callable[[Any], Any]) -> Any:
         value = self.pickle(persistent_load)
         if self.position != self.end:
-            raise CheckpointError(f"{self.end - self.position:,} bytes follow the pickle", remedy=_AGAIN)
+            raise CheckpointError(f"{self.end - self.position:,} bytes follow the pickle", remedy=DOUBTFUL)
         return value
 
     def count(self) -> int:
         count = self.pickle()
         if type(count) is not int or not 0 <= count <= self.end - self.position:
-            raise CheckpointError(f"expected a number of entries, found {quoted(count)}", remedy=_AGAIN)
+            raise CheckpointError(f"expected a number of entries, found {quoted(count)}", remedy=DOUBTFUL)
         return count
 
     def unpack(self, layout: str) -> tuple[int, ...]:
@@ -91,7 +102,8 @@ class _Cursor:
         """Step over bytes and return where they begin."""
         begin = self.position
         if size < 0 or begin + size > self.end:
-            raise CheckpointError(f"truncated: expected {size:,} more bytes, found {self.end - begin:,}", remedy=_AGAIN)
+            fact = f"truncated: expected {size:,} more bytes, found {self.end - begin:,}"
+            raise CheckpointError(fact, remedy=DOUBTFUL)
         self.position = begin + size
         return begin
 
@@ -100,30 +112,38 @@ def _read_storages(cursor: _Cursor, objects: dict[str, Any]) -> None:
     roots: dict[str, tuple[int, str, int]] = {}
     for _ in range(cursor.count()):
         key, _, kind = _triple(cursor.pickle())
-        dtype = storage_dtype(kind)
+        dtype = from_storage_class(kind)
         (numel,) = cursor.unpack("<q")
         begin = cursor.skip(numel * itemsize_of(dtype))
-        roots[_key(key)] = (begin, dtype, numel)
-        objects[_key(key)] = _storage(cursor.data, begin, dtype, numel)
+        roots[key] = (begin, dtype, numel)
+        objects[key] = _storage(cursor.data, begin, dtype, numel)
     views = cursor.pickle()
-    if not isinstance(views, list) or cursor.position != cursor.end:
-        raise CheckpointError("expected the list of storage views at the end, found something else", remedy=_AGAIN)
+    if not is_list(views) or cursor.position != cursor.end:
+        raise CheckpointError("expected the list of storage views at the end, found something else", remedy=DOUBTFUL)
     for view in views:
         key, root, offset, size = _view(view)
-        if _key(root) not in roots:
-            raise CheckpointError(
-                f"a view refers to storage {backticked(_key(root))}, which is not there", remedy=_AGAIN
-            )
-        begin, dtype, numel = roots[_key(root)]
+        if root not in roots:
+            raise CheckpointError(f"a view refers to storage {backticked(root)}, which is not there", remedy=DOUBTFUL)
+        begin, dtype, numel = roots[root]
         if offset < 0 or size < 0 or offset + size > numel:
-            raise CheckpointError(f"a view reaches past its storage {backticked(_key(root))}", remedy=_AGAIN)
-        objects[_key(key)] = _storage(cursor.data, begin + offset * itemsize_of(dtype), dtype, size)
+            raise CheckpointError(f"a view reaches past its storage {backticked(root)}", remedy=DOUBTFUL)
+        objects[key] = _storage(cursor.data, begin + offset * itemsize_of(dtype), dtype, size)
 
 
-def _view(view: Any) -> tuple[Any, Any, int, int]:
-    if not isinstance(view, tuple) or len(view) != 4 or any(type(part) is not int for part in view[2:]):
-        raise CheckpointError("a view of a storage is malformed", remedy=_AGAIN)
-    return view
+def _triple(value: Any) -> tuple[str, Any, Any]:
+    """Return a key with what follows it: a location and a storage class, or a storage and a tensor class."""
+    if not is_tuple(value, 3):
+        raise CheckpointError("expected a key, a place and a type, found something else", remedy=DOUBTFUL)
+    key, second, third = value
+    return storage_key(key), second, third
+
+
+def _view(view: Any) -> tuple[str, str, int, int]:
+    """Return the keys of a view and of the storage that it is a part of, its offset and its size in elements."""
+    if not is_tuple(view, 4) or not are_ints(view[2:]):
+        raise CheckpointError("a view of a storage is malformed", remedy=DOUBTFUL)
+    key, root, offset, size = view
+    return storage_key(key), storage_key(root), offset, size
 
 
 def _storage(data: mmap, begin: int, dtype: str, numel: int) -> TypedStorage:
@@ -136,30 +156,19 @@ def _read_tensors(cursor: _Cursor, objects: dict[str, Any]) -> None:
         key, storage, _ = _triple(cursor.pickle())
         (rank, _) = cursor.unpack("<2i")
         if not 0 <= rank <= MAX_RANK:
-            raise CheckpointError(f"expected at most {MAX_RANK} dimensions, found {rank}", remedy=_AGAIN)
+            raise CheckpointError(f"expected at most {MAX_RANK} dimensions, found {rank}", remedy=DOUBTFUL)
         size, stride = cursor.unpack(f"<{rank}q"), cursor.unpack(f"<{rank}q")
         (offset,) = cursor.unpack("<q")
-        objects[_key(key)] = rebuild_dense((_known(objects, storage), offset, size, stride))
+        objects[key] = rebuild_dense((_known(objects, storage), offset, size, stride))
     if cursor.position != cursor.end:
-        raise CheckpointError("other bytes follow the last tensor", remedy=_AGAIN)
+        raise CheckpointError("other bytes follow the last tensor", remedy=DOUBTFUL)
 
 
-def _known(objects: dict[str, Any], key: Any) -> Any:
-    if _key(key) not in objects:
-        raise CheckpointError(f"a pickle refers to {backticked(_key(key))}, which is not there", remedy=_AGAIN)
-    return objects[_key(key)]
-
-
-def _triple(value: Any) -> tuple[Any, Any, Any]:
-    if not isinstance(value, tuple) or len(value) != 3:
-        raise CheckpointError("expected a key, a place and a type, found something else", remedy=_AGAIN)
-    return value
-
-
-def _key(key: Any) -> str:
-    if type(key) is int or (isinstance(key, str) and len(key) <= 64):
-        return str(key)
-    raise CheckpointError(f"expected the key of a storage or tensor, found a {type(key).__name__}", remedy=_AGAIN)
+def _known(objects: dict[str, Any], pid: Any) -> Any:
+    key = storage_key(pid)
+    if key not in objects:
+        raise CheckpointError(f"a pickle refers to {backticked(key)}, which is not there", remedy=DOUBTFUL)
+    return objects[key]
 
 
 def _members(data: mmap) -> dict[str, tuple[int, int]]:
@@ -168,36 +177,31 @@ def _members(data: mmap) -> dict[str, tuple[int, int]]:
     position = 0
     while any(header := data[position : position + _BLOCK]):
         if len(header) < _BLOCK or data[position + 257 : position + 262] != b"ustar" or not _checksum_holds(header):
-            raise CheckpointError("a header of the tar archive is malformed", remedy=_AGAIN)
+            raise CheckpointError("a header of the tar archive is malformed", remedy=DOUBTFUL)
         kind, size = header[156:157], _octal(header[124:136])
         begin = position + _BLOCK
         position = begin + -(-size // _BLOCK) * _BLOCK
         if position > len(data):
-            raise CheckpointError(
-                "truncated: a member of the tar archive reaches past the end", remedy="Get the file again."
-            )
-        if kind in (
-            b"x",
-            b"g",
-        ):  # times with fractions, which Python's tarfile writes; nothing that moves or renames a member
-            if any(word in data[begin : begin + size] for word in (b" path=", b" size=", b" linkpath=", b"GNU.")):
-                raise CheckpointError("an extended header of the tar archive renames a member", remedy=_AGAIN)
+            raise CheckpointError("truncated: a member of the tar archive reaches past the end", remedy=GET_AGAIN)
+        if kind in _EXTENSIONS:
+            if any(word in data[begin : begin + size] for word in _RENAMING):
+                raise CheckpointError("an extended header of the tar archive renames a member", remedy=DOUBTFUL)
             continue
         name = header[:100].partition(b"\0")[0].decode("latin-1")
         if kind not in (b"0", b"\0") or name not in _NAMES or any(header[345:500]) or name in places:
             raise CheckpointError(
                 f"expected the members {', '.join(_NAMES)} in the tar archive, "
                 f"found {quoted(name)} (type {quoted(kind)})",
-                remedy="If the checkpoint is inside the archive, unpack it and name the file itself.",
+                remedy=UNPACK,
             )
         places[name] = (begin, begin + size)
     if not _all_zero(data, position):
-        raise CheckpointError("other bytes follow the tar archive", remedy=_AGAIN)
+        raise CheckpointError("other bytes follow the tar archive", remedy=DOUBTFUL)
     return places
 
 
 def _all_zero(data: mmap, position: int) -> bool:
-    """Tell whether nothing but zeros follows; in pieces, because a sparse file can have any number of them."""
+    """Tell whether nothing but zeros follows: piece by piece, because a sparse file can end in gigabytes of them."""
     zeros = bytes(1 << 20)
     for start in range(position, len(data), len(zeros)):
         piece = data[start : start + len(zeros)]
@@ -213,5 +217,5 @@ def _checksum_holds(header: bytes) -> bool:
 def _octal(field: bytes) -> int:
     text = field.strip(b" \0")
     if not text.isdigit() or any(digit > 0x37 for digit in text):
-        raise CheckpointError("a header of the tar archive is malformed", remedy=_AGAIN)
+        raise CheckpointError("a header of the tar archive is malformed", remedy=DOUBTFUL)
     return int(text, 8)

@@ -1,11 +1,12 @@
 """Tensors that are described but not yet read.
 
 Knows how a storage, an offset, a size and strides make a tensor, and checks every bound of it before anything is
-read. Knows neither containers nor pickle: a `Storage` is whatever can give its bytes.
+read. Knows neither containers nor pickles: anything that can give its bytes is a `Storage`.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -44,8 +45,8 @@ MAX_EXPANSION: Final = 256 << 20  # bytes a tensor may take beyond those of its 
 class Storage:
     """A flat run of bytes that tensors share.
 
-    `read()` gives it whole, as a view of the mapped file where it lies there as it is. `fault` is set where it cannot
-    be read; so the tensors on it cannot either.
+    `read()` gives all of them, as a view of the mapped file where they lie in it unchanged. `fault` is set where the
+    storage cannot be read; then no tensor on it can be.
     """
 
     nbytes: int
@@ -59,10 +60,10 @@ class LazyTensor:
     """A tensor of a checkpoint: described, not yet read.
 
     `blocks()` yields the elements in C order as flat, little-endian arrays of `numpy_dtype(dtype)`: one block, a view
-    of the mapped file, where the tensor lies there contiguously and uncompressed; copies of at most `BLOCK_BYTES`
+    of the mapped file, where the tensor is contiguous and uncompressed in it; copies of at most `BLOCK_BYTES`
     otherwise. Tensors with equal `tie` hold the same values because they share memory in the checkpoint. `key` is the
     name in the checkpoint, below the top-level key, and `path` the file. `fault` is set where the tensor cannot be
-    read; reading raises it.
+    read: reading it raises an error that says the same.
     """
 
     dtype: str
@@ -80,13 +81,14 @@ class LazyTensor:
         return math.prod(self.shape) * dtype.itemsize if dtype else 0
 
     def blocks(self) -> Iterator[NDArray[Any]]:
-        """Yield the elements in C order as flat little-endian arrays.
+        """Yield the elements in C order as flat, little-endian arrays; see the class.
 
-        Raises CheckpointError, with the key, where they cannot be read.
+        Raises CheckpointError, with key and path, where they cannot be read.
         """
         try:
             if self.fault is not None:
-                raise self.fault
+                # A copy: a raised error holds the frames that it passed, they this tensor, and the tensor its fault
+                raise copy.copy(self.fault)
             yield from self.read()
         except CheckpointError as error:
             error.key = error.key or self.key
@@ -113,7 +115,7 @@ class LazyTensor:
 
 
 def broken_tensor(dtype: str, shape: tuple[int, ...], fault: CheckpointError) -> LazyTensor:
-    """Return a tensor that stands in the state_dict but cannot be read: reading raises `fault`."""
+    """Return a tensor that is listed like any other but cannot be read: reading it raises an error like `fault`."""
     return LazyTensor(dtype, shape, read=lambda: iter(()), tie=object(), fault=fault)
 
 
@@ -132,11 +134,11 @@ def strided_tensor(
     One that breaks a bound comes back with its `fault` set. `conjugated` and `negated` are torch's lazy bits: the
     stored values are the conjugates, or the negatives, of the tensor's.
     """
-    try:
-        _check_bounds(storage, DTYPES[dtype].itemsize, offset, shape, stride)
-        if (conjugated and not dtype.startswith("complex")) or (negated and dtype == "bool"):
-            raise CheckpointError(f"a {dtype} tensor is marked as {'conjugated' if conjugated else 'negated'}")
-    except CheckpointError as fault:
+    fault = storage.fault or _form_fault(offset, shape, stride)
+    fault = fault or _reach_fault(storage.nbytes, DTYPES[dtype].itemsize, offset, shape, stride)
+    if fault is None and ((conjugated and not dtype.startswith("complex")) or (negated and dtype == "bool")):
+        fault = CheckpointError(f"a {dtype} tensor is marked as {'conjugated' if conjugated else 'negated'}")
+    if fault is not None:
         return broken_tensor(dtype, shape, fault)
 
     def read() -> Iterator[NDArray[Any]]:
@@ -147,34 +149,38 @@ def strided_tensor(
     return LazyTensor(dtype, shape, read, tie)
 
 
-def _check_bounds(
-    storage: Storage, itemsize: int, offset: int, shape: tuple[int, ...], stride: tuple[int, ...]
-) -> None:
-    """Check every index against the storage in Python's integers, which do not overflow."""
-    if storage.fault is not None:
-        raise storage.fault
+def _form_fault(offset: int, shape: tuple[int, ...], stride: tuple[int, ...]) -> CheckpointError | None:
+    """Return what is wrong with the numbers that describe a tensor, whatever its storage."""
     if len(shape) != len(stride):
-        raise CheckpointError(f"expected as many strides as dimensions, found {len(stride)} and {len(shape)}")
+        return CheckpointError(f"expected as many strides as dimensions, found {len(stride)} and {len(shape)}")
     if len(shape) > MAX_RANK:
-        raise CheckpointError(f"expected at most {MAX_RANK} dimensions, found {len(shape)}")
+        return CheckpointError(f"expected at most {MAX_RANK} dimensions, found {len(shape)}")
     if min((offset, *shape, *stride)) < 0:
-        raise CheckpointError(f"negative offset, size or stride: {offset}, {shape}, {stride}")
+        return CheckpointError(f"negative offset, size or stride: {offset}, {shape}, {stride}")
     if math.prod(size or 1 for size in shape) >= 1 << 63:
-        raise CheckpointError(f"expected sizes whose product has at most 63 bits, found {shape}")
-    available = storage.nbytes // itemsize
+        return CheckpointError(f"expected sizes whose product has at most 63 bits, found {shape}")
+    return None
+
+
+def _reach_fault(
+    nbytes: int, itemsize: int, offset: int, shape: tuple[int, ...], stride: tuple[int, ...]
+) -> CheckpointError | None:
+    """Return what is wrong with a tensor's place in a storage of so many bytes. Python's integers do not overflow."""
+    available = nbytes // itemsize
     last = offset + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
     needed = 0 if 0 in shape else last + 1
     if needed > available:
-        raise CheckpointError(
+        return CheckpointError(
             f"reaches past its storage: expected at least {needed:,} elements, found {available:,}",
             expected=needed,
             found=available,
         )
-    if math.prod(shape) * itemsize > storage.nbytes + MAX_EXPANSION:
-        raise CheckpointError(
-            f"expands {storage.nbytes:,} stored bytes to {math.prod(shape) * itemsize:,}",
+    if math.prod(shape) * itemsize > nbytes + MAX_EXPANSION:
+        return CheckpointError(
+            f"expands {nbytes:,} stored bytes to {math.prod(shape) * itemsize:,}",
             remedy="Save the tensor before expand(), and expand it where it is used.",
         )
+    return None
 
 
 def _strided_blocks(
@@ -200,7 +206,8 @@ def _strided_blocks(
 
 def contiguous_strides(shape: tuple[int, ...], *, fortran: bool = False) -> tuple[int, ...]:
     """Return the strides, in elements, of a contiguous array in C or Fortran order."""
-    strides, step = [], 1
+    strides: list[int] = []
+    step = 1
     for size in shape if fortran else reversed(shape):
         strides.append(step)
         step *= max(size, 1)
@@ -208,7 +215,7 @@ def contiguous_strides(shape: tuple[int, ...], *, fortran: bool = False) -> tupl
 
 
 def is_contiguous(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
-    """Tell whether elements lie one behind the other in C order."""
+    """Tell whether the elements follow each other in C order."""
     expected = 1
     for size, step in zip(reversed(shape), reversed(stride), strict=True):
         if size != 1 and step != expected:
@@ -218,7 +225,7 @@ def is_contiguous(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
 
 
 def c_order_blocks(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    """Yield flat copies of a strided array in C order, of at most `BLOCK_BYTES` each."""
+    """Yield the elements of a strided array in C order, as flat copies of at most `BLOCK_BYTES` each."""
     axis, inner = array.ndim, array.itemsize
     while axis > 0 and inner * array.shape[axis - 1] <= BLOCK_BYTES:
         axis -= 1
@@ -241,7 +248,7 @@ def _carrier(dtype: str, *, big_endian: bool) -> np.dtype[Any]:
 
 
 def _normal_bools(block: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return bytes as bools. Any byte but 0 is true for torch; numpy wants 1."""
+    """Return bytes as bools: to torch, any byte but 0 is true; to numpy, only 1."""
     return block != 0 if block.size and block.max() > 1 else block.view(np.bool_)
 
 

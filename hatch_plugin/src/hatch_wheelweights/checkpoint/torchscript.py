@@ -2,7 +2,7 @@
 
 Knows how `torch.jit.save` writes a module (an object of a class `__torch__....` whose state is a dict of attributes)
 and how the code beside it says which attributes are parameters and buffers (`__parameters__ = ["weight", ]`). The
-code is looked at as text; none of it is run.
+code is read as text; none of it is run.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import io
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from hatch_wheelweights.checkpoint.pickle import Opaque
+from hatch_wheelweights.checkpoint import pytorch_zip
+from hatch_wheelweights.checkpoint.nodes import Opaque
 from hatch_wheelweights.checkpoint.tensors import LazyTensor
+from hatch_wheelweights.checkpoint.values import is_dict
 from hatch_wheelweights.errors import CheckpointError
 from wheelweights.errors import backticked, quoted
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from hatch_wheelweights.checkpoint.zip import ZipArchive
 
-__all__ = ["read"]
+__all__ = ["read", "recognises"]
 
 MAX_MODULES: Final = 200_000
 MAX_CODE: Final = 16 << 20
@@ -31,14 +33,21 @@ _BUFFERS: Final = "  __buffers__ = ["
 _NAME: Final = re.compile(r'"([^"]*)"')
 
 
-def read(archive: ZipArchive, root: Any) -> Any:
+def recognises(archive: ZipArchive) -> bool:
+    """Tell by the constants beside the pickle."""
+    return "constants.pkl" in archive and "data.pkl" in archive
+
+
+def read(archive: ZipArchive) -> Any:
     """Return the state_dict of the archive's module, under the names of `torch.jit.load(...).state_dict()`.
 
-    An archive whose root is no module (torch.jit saves nothing else; `torch.package` may) comes back as it is.
+    Return the root as it is where it is no module (torch.jit saves nothing else; `torch.package` may).
     """
-    if not isinstance(root, Opaque):
-        return root
-    code = _Code(archive)
+    root = pytorch_zip.read(archive)
+    return _state_dict(root, _Code(archive)) if isinstance(root, Opaque) else root
+
+
+def _state_dict(root: Opaque, code: _Code) -> dict[str, LazyTensor]:
     tree: dict[str, LazyTensor] = {}
     pending: list[tuple[str, Opaque, frozenset[int]]] = [("", root, frozenset())]
     count = 0
@@ -50,8 +59,8 @@ def read(archive: ZipArchive, root: Any) -> Any:
         if id(module) in above:
             raise CheckpointError("a TorchScript module contains itself")
         names = code.tensors_of(module)
-        attributes = module.state if isinstance(module.state, dict) else {}
-        children = []
+        attributes = module.state if is_dict(module.state) else {}
+        children: list[tuple[str, Opaque, frozenset[int]]] = []
         for name, value in attributes.items():
             if "." in str(name):
                 raise CheckpointError(f"a TorchScript module has an attribute named {quoted(name)}")
@@ -107,7 +116,7 @@ class _Code:
 
 
 def _listed(lines: list[str]) -> Container[str]:
-    """Return the names in the lines; without a list of buffers (torch < 1.6), every tensor is one or the other."""
+    """Return the names in the lines; where no line lists buffers (torch < 1.6), every tensor counts as named."""
     if not any(line.startswith(_BUFFERS) for line in lines):
         return _Everything()
     return frozenset(name for line in lines for name in _NAME.findall(line))

@@ -1,9 +1,9 @@
 """The zip container: central directory -> members, and a member's bytes.
 
 Knows PKWARE's APPNOTE 6.3.10 as far as torch writes it (stored or deflated members, zip64, data descriptors) and
-refuses what two readers could understand differently: names twice, headers that disagree, bytes before the first
-header or behind the end, overlapping members. Knows nothing of torch. Nothing is ever extracted: a member's name is
-only a key.
+refuses what two readers could understand differently: duplicate names, headers that disagree, bytes before the first
+header or behind the end, overlapping members. Of torch it knows only where the data are that it may write without
+checksums. Nothing is ever extracted: a member's name is only a key.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 from isal import isal_zlib
 
+from hatch_wheelweights.checkpoint.remedies import DAMAGED, GET_AGAIN
 from hatch_wheelweights.checkpoint.tensors import Storage
 from hatch_wheelweights.errors import CheckpointError
 from wheelweights.errors import backticked, quoted
@@ -45,7 +46,7 @@ _DESCRIPTOR_FLAG: Final = 0x8  # a data descriptor follows
 _KNOWN_FLAGS: Final = _DESCRIPTOR_FLAG | 0x800 | 0x6  # and: the name is UTF-8; how hard deflate tried
 _MAX16, _MAX32 = 0xFFFF, 0xFFFFFFFF
 
-# The x stand for what is not looked at: versions, times, attributes
+# x: not looked at, such as versions, times and attributes
 _END = struct.Struct("<4x4H2LH")
 _END64_LOCATOR = struct.Struct("<8xQL")
 _END64 = struct.Struct("<4sQ4x2L4Q")
@@ -104,19 +105,17 @@ class ZipArchive:
         if member.size > limit:
             raise CheckpointError(f"member {backticked(name)} has {member.size:,} bytes, expected at most {limit:,}")
         content = b"".join(self._inflate(member)) if member.method == _DEFLATED else self._stored(member).tobytes()
-        self._check_crc(member, isal_zlib.crc32(content))
+        self._check_crc(member, _crc32(content))
         return content
 
     def storage(self, name: str, *, big_endian: bool = False) -> Storage:
         """Return a member as a storage; one that is missing has its `fault` set."""
         member = self.members.get(name)
         if member is None:
-            fault = CheckpointError(
-                f"its storage {backticked(name)} is missing", remedy="Get the file again: it is damaged."
-            )
+            fault = CheckpointError(f"its storage {backticked(name)} is missing", remedy=DAMAGED)
             return Storage(0, lambda: np.empty(0, np.uint8), big_endian, fault)
 
-        @functools.cache  # so the bytes are inflated and checked once
+        @functools.cache  # the bytes are inflated and checked once
         def read() -> NDArray[np.uint8]:
             content = self._spilled(member) if member.method == _DEFLATED else self._stored(member)
             self._check_crc(member, _crc32(content))
@@ -163,7 +162,7 @@ class ZipArchive:
                 f"member {backticked(member.name)} is damaged: expected CRC-32 {member.crc:08x}, found {crc:08x}",
                 expected=member.crc,
                 found=crc,
-                remedy="Get the file again.",
+                remedy=GET_AGAIN,
             )
 
     def _check_inflated(self, file_size: int) -> None:
@@ -176,11 +175,11 @@ class ZipArchive:
 
 
 class _Spill:
-    """A temporary file for inflated members: mapped, so they cost disk and not memory; gone when nobody uses it."""
+    """A temporary file for inflated members: mapped, so they cost disk and not memory; gone with its last array."""
 
     def __init__(self, members: list[Member]) -> None:
         offset = 0
-        self._offsets = {}
+        self._offsets: dict[str, int] = {}
         for member in members:
             self._offsets[member.name] = offset
             offset += -(-member.size // 64) * 64
@@ -266,7 +265,7 @@ def _decoded(name: bytes) -> str:
 
 
 def _zip64_values(extra: bytes, values: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the values; in place of those that are all ones, the 64-bit values of the extra field 0x0001, in order."""
+    """Return the values, those that are all ones replaced by the 64-bit values of the extra field 0x0001, in order."""
     if _MAX32 not in values:
         return values
     position = 0
@@ -311,9 +310,9 @@ def _with_local_header(data: mmap, member: Member, limit: int) -> Member:
 
 
 def _check_layout(data: mmap, members: list[Member], limit: int) -> None:
-    """Check that members lie one behind the other from the start of the file to the directory, with nothing between.
+    """Check that members follow each other from the start of the file to the directory, with nothing in between.
 
-    So each byte is read at most once, and no byte is read by another reader only.
+    Then no byte is read twice, and no other reader sees bytes that this one does not.
     """
     position = 0
     for member in sorted(members, key=lambda each: each.header):
@@ -329,7 +328,7 @@ def _check_layout(data: mmap, members: list[Member], limit: int) -> None:
 
 
 def _descriptor_size(data: mmap, member: Member, position: int) -> int:
-    """Return the size of the data descriptor at this position: what the directory says again, in one of four forms."""
+    """Return the size of the data descriptor at this position, which repeats the directory in one of four forms."""
     for signature in (b"PK\x07\x08", b""):
         for form in ("<L2Q", "<3L"):
             expected = signature + _packed(form, member.crc, member.compressed, member.size)
@@ -381,8 +380,8 @@ def _has_no_checksums(members: dict[str, Member]) -> bool:
     return bool(data) and all(member.crc == 0 for member in data)
 
 
-def _crc32(content: NDArray[np.uint8]) -> int:
+def _crc32(content: bytes | NDArray[np.uint8]) -> int:
     crc = 0
-    for start in range(0, content.nbytes, _CHUNK):
-        crc = isal_zlib.crc32(content[start : start + _CHUNK], crc)
+    for start in range(0, len(content), _CHUNK):
+        crc = isal_zlib.crc32(content[start : start + _CHUNK], crc)  # pyright: ignore[reportUnknownMemberType]
     return crc

@@ -1,5 +1,29 @@
-"""The command `wheelweights`."""
+"""The command `wheelweights`, which needs click and rich: the extra `cli`.
 
-from hatch_wheelweights.cli.commands import cli, main
+Imports neither, so that without them it can say what to install. The commands are in `commands`.
+"""
 
-__all__ = ["cli", "main"]
+from __future__ import annotations
+
+import importlib.util
+import io
+import sys
+
+from hatch_wheelweights.cli.ending import COULD_NOT_FINISH, WRONG_USAGE, end
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line, and exit."""
+    if not all(map(importlib.util.find_spec, ("click", "rich"))):
+        end("Error: the command line needs click and rich: pip install 'hatch-wheelweights[cli]'", WRONG_USAGE)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name in a file can have characters that the terminal cannot show
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        from hatch_wheelweights.cli.commands import cli  # noqa: PLC0415 (needs click)
+
+        cli()
+    except KeyboardInterrupt:
+        end("Interrupted.", COULD_NOT_FINISH)

@@ -1,37 +1,48 @@
 """Two files compared: keys, dtypes, shapes, and every value.
 
-Knows what it means for tensors to be equal: the same shape, dtype and values, where NaN equals NaN. Reads both a block
-at a time; what inspect says of the files besides tensors is not compared.
+Tensors are equal if they have the same shape, dtype and values, where NaN equals NaN. Both files are read a block at a
+time. Whatever else the files hold is not compared. How a difference is said is in `words`.
 """
 
 from __future__ import annotations
 
-import math
+import functools
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
-from hatch_wheelweights.looking.files import Wheel, open_file
-from hatch_wheelweights.looking.inspect import only_for_checkpoints, tensors_of
-from hatch_wheelweights.looking.terminal import counted
-from hatch_wheelweights.checkpoint import Checkpoint
-from hatch_wheelweights.errors import ConfigError
-from wheelweights import WheelweightsError
+from hatch_wheelweights.checkpoint import LazyTensor
+from hatch_wheelweights.errors import ConfigError, Fault
+from hatch_wheelweights.looking.files import Wheel, open_file, require_checkpoint
+from hatch_wheelweights.opening import Checkpoint
 from wheelweights.dtypes import DTYPES
-from wheelweights.errors import backticked
+from wheelweights.errors import WheelweightsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from hatch_wheelweights.options.table import RecordOptions
+    from hatch_wheelweights.looking.files import AnyFile
+    from hatch_wheelweights.options.model import TensorOptions
     from wheelweights import Record
 
-__all__ = ["Difference", "TensorDifference", "ValueDifference", "diff_files", "diff_lines"]
+__all__ = ["Difference", "Outline", "TensorDifference", "ValueDifference", "diff_files"]
 
 PIECE_ELEMENTS: Final = 1 << 20
+
+Tensors: TypeAlias = Mapping[str, LazyTensor]
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What there is to know of a tensor before its values are read."""
+
+    dtype: str
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -61,109 +72,113 @@ class ValueDifference:
 
 @dataclass(frozen=True)
 class TensorDifference:
-    """A key that is in both files: dtypes, shapes, and, unless shapes or a `fault` forbid it, how the values differ."""
+    """A key that is in both files, and how its tensors differ.
+
+    `values` is None if the shapes differ, and if a tensor cannot be read: then `fault` is the reason, a text that may
+    name options.
+    """
 
     key: str
-    dtypes: tuple[str, str]
-    shapes: tuple[tuple[int, ...], tuple[int, ...]]
+    sides: tuple[Outline, Outline]
     values: ValueDifference | None = None
-    fault: str | None = None
+    fault: object = None
 
     @property
     def equal(self) -> bool:
         """Whether dtypes, shapes and all values are equal."""
-        return self.dtypes[0] == self.dtypes[1] and self.values is not None and not self.values.differing
+        left, right = self.sides
+        return left == right and self.values is not None and not self.values.differing
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Two files: what is in one of them only (key -> description), and every key that is in both."""
+    """Two files: the keys that are in one of them only, and every key that is in both."""
 
-    only: tuple[Mapping[str, str], Mapping[str, str]]
+    paths: tuple[str, str]
+    only: tuple[Mapping[str, Outline], Mapping[str, Outline]]
     both: tuple[TensorDifference, ...]
 
     @property
     def equal(self) -> bool:
-        """Whether both hold the same."""
+        """Whether both hold the same tensors."""
         return not any(self.only) and all(tensor.equal for tensor in self.both)
 
 
-class _Tensor(Protocol):
-    @property
-    def dtype(self) -> str: ...
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    def blocks(self) -> Iterator[NDArray[Any]]: ...
+def diff_files(left: str, right: str, options: TensorOptions) -> Difference:
+    """Compare two files; `options` are those of a conversion and apply to checkpoints.
 
-
-@dataclass(frozen=True)
-class _RecordTensor:
-    """A tensor of a record, in the form that those of a checkpoint have."""
-
-    record: Record
-    key: str
-    dtype: str
-    shape: tuple[int, ...]
-
-    def blocks(self) -> Iterator[NDArray[Any]]:
-        yield self.record[self.key].reshape(-1)
-
-
-def diff_files(left: str, right: str, options: RecordOptions) -> Difference:
-    """Compare two files; `options` are those of a conversion and hold for checkpoints.
-
-    Records of wheels are told apart by their places in the wheel, unless both have just one. Raises WheelweightsError
-    for a file that cannot be opened. A tensor that cannot be read differs.
+    The tensors of wheels are told apart by their record's place in the wheel, unless both wheels have just one. Raises
+    WheelweightsError for a file that cannot be opened. A tensor that cannot be read differs.
     """
     paths = (left, right)
-    files = (open_file(left), open_file(right))
-    only_for_checkpoints(options, *files)
-    by_place = any(isinstance(file, Wheel) and len(file.records) > 1 for file in files)
-    tensors = [_tensors(path, file, options, by_place=by_place) for path, file in zip(paths, files, strict=True)]
-    only = tuple(
-        {key: _described(ours[key]) for key in ours if key not in theirs} for ours, theirs in (tensors, tensors[::-1])
-    )
-    both = tuple(_compared(key, tensors[0][key], tensors[1][key]) for key in tensors[0] if key in tensors[1])
-    return Difference((only[0], only[1]), both)
+    with ExitStack() as opened:
+        files = [_opened(path, opened) for path in paths]
+        require_checkpoint(options, *files)
+        by_place = any(isinstance(file, Wheel) and len(file.records) > 1 for file in files)
+        ours, theirs = (_tensors(*pair, options, by_place=by_place) for pair in zip(paths, files, strict=True))
+        both = tuple(_compared(key, ours[key], theirs[key]) for key in ours if key in theirs)
+        return Difference(paths, (_only_in(ours, theirs), _only_in(theirs, ours)), both)
 
 
-def _tensors(
-    path: str, file: Checkpoint | Record | Wheel, options: RecordOptions, *, by_place: bool
-) -> Mapping[str, _Tensor]:
-    if isinstance(file, Checkpoint):
-        if by_place:
-            raise _one_of_many(path)
-        return tensors_of(file, options)
+# The tensors of a file
+
+
+def _opened(path: str, opened: ExitStack) -> AnyFile:
+    """Open a file and let the stack close it."""
+    file = open_file(path)
     if not isinstance(file, Wheel):
-        if by_place:
-            raise _one_of_many(path)
-        return _of_record(file, "")
-    found: dict[str, _Tensor] = {}
-    for name in file.records:
-        found |= _of_record(file.open(name), f"{name}: " if by_place else "")
+        opened.enter_context(file)
+    return file
+
+
+def _tensors(path: str, file: AnyFile, options: TensorOptions, *, by_place: bool) -> Tensors:
+    if isinstance(file, Wheel):
+        found: dict[str, LazyTensor] = {}
+        for name in file.records:
+            found |= _of_record(file.open(name), f"{name}: " if by_place else "")
+        return found
+    if by_place:
+        fact = "expected a wheel with several records, like the other one, found one file"
+        remedy = "Name the record in the wheel: package.whl/package/model.mpk"
+        raise ConfigError(Fault(None, fact, remedy=remedy), path=path)
+    return file.tensors(options) if isinstance(file, Checkpoint) else _of_record(file, "")
+
+
+def _of_record(record: Record, prefix: str) -> dict[str, LazyTensor]:
+    """Return the tensors of a record in the form that those of a checkpoint have."""
+    found: dict[str, LazyTensor] = {}
+    for key in record:
+        info = record.info(key)
+        found[prefix + key] = LazyTensor(info.dtype, info.shape, functools.partial(_blocks, record, key), tie=object())
     return found
 
 
-def _of_record(record: Record, prefix: str) -> dict[str, _Tensor]:
-    infos = ((key, record.info(key)) for key in record)
-    return {prefix + key: _RecordTensor(record, key, info.dtype, info.shape) for key, info in infos}
+def _blocks(record: Record, key: str) -> Iterator[NDArray[Any]]:
+    yield record[key].reshape(-1)
 
 
-def _described(tensor: _Tensor) -> str:
-    return f"{backticked(tensor.dtype)[1:-1]} {tensor.shape}"
+def _outline(tensor: LazyTensor) -> Outline:
+    return Outline(tensor.dtype, tensor.shape)
 
 
-def _compared(key: str, left: _Tensor, right: _Tensor) -> TensorDifference:
+def _only_in(these: Tensors, others: Tensors) -> dict[str, Outline]:
+    return {key: _outline(tensor) for key, tensor in these.items() if key not in others}
+
+
+# Their values
+
+
+def _compared(key: str, left: LazyTensor, right: LazyTensor) -> TensorDifference:
     values = fault = None
     if left.shape == right.shape:
         try:
             values = _value_difference(left, right)
         except WheelweightsError as error:
-            fault = str(error.args[0])
-    return TensorDifference(key, (left.dtype, right.dtype), (left.shape, right.shape), values, fault)
+            fault = error.fact
+    return TensorDifference(key, (_outline(left), _outline(right)), values, fault)
 
 
-def _value_difference(left: _Tensor, right: _Tensor) -> ValueDifference:
+def _value_difference(left: LazyTensor, right: LazyTensor) -> ValueDifference:
     total = ValueDifference()
     with np.errstate(all="ignore"):
         for pieces in _pieces(left, right):
@@ -171,7 +186,7 @@ def _value_difference(left: _Tensor, right: _Tensor) -> ValueDifference:
     return total
 
 
-def _pieces(left: _Tensor, right: _Tensor) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+def _pieces(left: LazyTensor, right: LazyTensor) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
     """Yield the elements of both in pieces of equal length, whatever blocks they come in."""
     streams = (left.blocks(), right.blocks())
     rests: list[NDArray[Any]] = [np.empty(0), np.empty(0)]
@@ -207,63 +222,8 @@ def _largest(left: NDArray[Any], right: NDArray[Any]) -> float:
     """Return the largest absolute difference, exact for integers."""
     if left.dtype.kind in "biu" and right.dtype.kind in "biu":
         common = np.result_type(left, right, np.int8)
-        if common.kind != "f":  # of uint64 and a signed dtype
+        if common.kind != "f":  # as it is for uint64 and a signed dtype
             high, low = np.maximum(left, right, dtype=common), np.minimum(left, right, dtype=common)
             return int((high.astype(np.uint64) - low.astype(np.uint64)).max())
     wide = np.complex128 if "c" in (left.dtype.kind, right.dtype.kind) else np.float64
     return float(np.abs(left.astype(wide) - right.astype(wide)).max())
-
-
-def _one_of_many(path: str) -> ConfigError:
-    return ConfigError(
-        f"{path}: expected a wheel with several records, like the other one, found one file\n"
-        "  Name the record in the wheel: package.whl/package/model.mpk"
-    )
-
-
-# In words
-
-
-def diff_lines(difference: Difference, left: str, right: str) -> list[str]:
-    """Return a line for each difference, and one that counts them."""
-    lines = []
-    for path, only in zip((left, right), difference.only, strict=True):
-        lines += [f"only in {path}: {backticked(key)}: {described}" for key, described in only.items()]
-    lines += [f"{backticked(tensor.key)}: {_differences(tensor)}" for tensor in difference.both if not tensor.equal]
-    return [*lines, _summary(difference, left, right)]
-
-
-def _differences(tensor: TensorDifference) -> str:
-    found = []
-    if tensor.shapes[0] != tensor.shapes[1]:
-        found.append(f"shape {tensor.shapes[0]} / {tensor.shapes[1]}")
-    if tensor.dtypes[0] != tensor.dtypes[1]:
-        found.append("dtype {} / {}".format(*(backticked(dtype)[1:-1] for dtype in tensor.dtypes)))
-    if tensor.fault is not None:
-        found.append(f"cannot be compared: {tensor.fault}")
-    if tensor.values is not None:
-        found.append(_value_words(tensor.values))
-    return "; ".join(found)
-
-
-def _value_words(values: ValueDifference) -> str:
-    if not values.differing:
-        return "equal values"
-    largest = f"{values.largest:,}" if isinstance(values.largest, int) else f"{values.largest:.3g}"
-    words = f"{values.differing:,} of {values.elements:,} values differ"
-    if values.differing > values.nan_in_one:
-        words += f", by at most {largest}"
-    return words + (f", {values.nan_in_one:,} NaN on one side only" if values.nan_in_one else "")
-
-
-def _summary(difference: Difference, left: str, right: str) -> str:
-    equal = [tensor for tensor in difference.both if tensor.equal]
-    elements = sum(math.prod(tensor.shapes[0]) for tensor in equal)
-    nans = sum(tensor.values.nan_in_both for tensor in equal if tensor.values)
-    in_nans = f", {nans:,} of them NaN in both" if nans else ""
-    told = f"equal: {counted(len(equal), 'tensor')}, {counted(elements, 'value')}{in_nans}"
-    differ = len(difference.both) - len(equal)
-    more = [f"different: {differ:,}"] if differ else []
-    sides = zip((left, right), difference.only, strict=True)
-    more += [f"only in {path}: {len(only):,}" for path, only in sides if only]
-    return "; ".join([told, *more])

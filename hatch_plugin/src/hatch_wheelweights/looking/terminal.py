@@ -1,177 +1,149 @@
-"""How the command line says what it found: tables on a terminal, plain lines elsewhere, and options as flags.
+"""An inspection on a terminal, or as plain text: lines and tables.
 
-Knows words and widths; knows no formats. Names and values come from files, so whatever a terminal could obey is
-escaped.
+Knows columns and widths. rich draws the tables on a terminal; plain text is never cut to a width.
 """
 
 from __future__ import annotations
 
-import json
-import re
-import shlex
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, TypeAlias
 
+from hatch_wheelweights.looking.words import (
+    contents_line,
+    dtype_text,
+    json_lines,
+    kind_line,
+    note,
+    problem_text,
+    shortened,
+    size_text,
+    value_text,
+)
 from wheelweights.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from hatch_wheelweights.looking.inspect import Inspection, Tensor
-    from wheelweights import WheelweightsError
+    from rich.table import Table
 
-__all__ = [
-    "as_flags",
-    "counted",
-    "dtype_text",
-    "facts",
-    "human_size",
-    "note",
-    "print_inspection",
-    "shown_value",
-    "size_text",
-    "with_flags",
-]
+    from hatch_wheelweights.errors import Spelling
+    from hatch_wheelweights.looking.inspect import Inspection
 
-MAX_VALUE_CHARACTERS: Final = 200
+__all__ = ["plain_text", "print_inspection"]
 
 
 @dataclass(frozen=True)
-class Table:
-    """Rows of text under headings; the columns in `right` are numbers."""
+class Column:
+    """A column of text. `right` aligns numbers; `folds` lets a terminal break its cells; `named` sets it off."""
+
+    heading: str
+    cells: list[str]
+    right: bool = False
+    folds: bool = False
+    named: bool = False
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Columns of equal length side by side, under a title; without headings if the columns have none."""
 
     title: str
-    headings: tuple[str, ...]
-    rows: list[tuple[str, ...]]
-    right: frozenset[int] = frozenset()
+    columns: tuple[Column, ...]
+
+    @property
+    def rows(self) -> list[tuple[str, ...]]:
+        """The cells, row by row."""
+        return list(zip(*(column.cells for column in self.columns), strict=True))
+
+    @property
+    def headings(self) -> tuple[str, ...]:
+        """The headings, or nothing."""
+        headings = tuple(column.heading for column in self.columns)
+        return headings if any(headings) else ()
 
 
-def human_size(size: int) -> str:
-    """Return a number of bytes with three digits or more: `288 B`, `45.1 kB`, `1.34 GB`."""
-    amount = float(size)
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < 999.5:
-            return f"{size} B" if unit == "B" else f"{amount:#.3g} {unit}".replace(". ", " ")
-        amount /= 1000
-    return f"{amount:,.2f} TB"
+Block: TypeAlias = str | Columns
 
 
-def shown_value(value: Any) -> str:
-    """Return a plain value on one line, cut at 200 characters."""
-    text = printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-    return text if len(text) <= MAX_VALUE_CHARACTERS else f"{text[: MAX_VALUE_CHARACTERS - 3]}..."
-
-
-def facts(inspection: Inspection) -> list[str]:
-    """Return what a file is, in a line, and how much it holds, in another."""
-    lines = [f"{printable(inspection.path)}: {inspection.kind}, {human_size(inspection.size)}"]
-    if inspection.records:
-        lines.append(counted(len(inspection.records), "record"))
-    elif inspection.problem is None:
-        count = counted(len(inspection.kept), "tensor")
-        lines.append(f"{count}, {counted(inspection.values, 'value')}, {human_size(inspection.nbytes)}")
-        out = len(inspection.tensors) - len(inspection.kept)
-        lines[-1] += f"; {counted(out, 'tensor')} left out" if out else ""
-    return lines
-
-
-def note(tensor: Tensor) -> str:
-    """Say what is particular about a tensor."""
-    tied = [f"tied to {printable(tensor.tied_to)}"] if tensor.tied_to is not None else []
-    fault = [f"cannot be read: {tensor.fault}"] if tensor.fault is not None else []
-    left_out = [] if tensor.kept else ["left out"]
-    return "; ".join(map(printable, [*left_out, *tied, *fault, *tensor.notes]))
-
-
-def dtype_text(tensor: Tensor) -> str:
-    """Return a tensor's dtype, and the one that it would be cast to."""
-    cast = f" -> {tensor.new_dtype}" if tensor.new_dtype != tensor.dtype else ""
-    return printable(tensor.dtype) + cast
-
-
-def size_text(nbytes: int | None) -> str:
-    """Return the bytes of a tensor, where they are known."""
-    return "?" if nbytes is None else human_size(nbytes)
-
-
-# Tables and lines
-
-
-def print_inspection(inspection: Inspection) -> None:
-    """Print an inspection to standard output: with rich where that is a terminal, as plain text elsewhere."""
-    blocks = list(_blocks(inspection))
+def print_inspection(inspection: Inspection, spelling: Spelling) -> None:
+    """Print an inspection to standard output: with rich if that is a terminal, as plain text otherwise."""
     if sys.stdout.isatty():
-        _print_rich(blocks)
+        _print_rich(list(_blocks(inspection, spelling)))
     else:
-        print("\n\n".join(map(_plain, blocks)))  # noqa: T201
+        print(plain_text(inspection, spelling))  # noqa: T201
 
 
-def _blocks(inspection: Inspection) -> Iterator[str | Table]:
-    yield "\n".join(facts(inspection))
+def plain_text(inspection: Inspection, spelling: Spelling) -> str:
+    """Return an inspection as text, with an empty line between its parts."""
+    blocks = _blocks(inspection, spelling)
+    return "\n\n".join(block if isinstance(block, str) else _plain_columns(block) for block in blocks)
+
+
+# What there is to print
+
+
+def _blocks(inspection: Inspection, spelling: Spelling) -> Iterator[Block]:
+    first = f"{printable(inspection.path)}: {kind_line(inspection)}"
+    contents = contents_line(inspection)
+    yield first if contents is None else f"{first}\n{contents}"
     if inspection.tensors:
-        yield _tensor_table(inspection)
+        yield _tensor_columns(inspection, spelling)
     if inspection.problem is not None:
-        yield with_flags(inspection.problem)
+        yield problem_text(inspection.problem, spelling)
     if inspection.top_level:
         yield _pairs("At the root", inspection.top_level)
     if inspection.others:
         yield _pairs("Other values", inspection.others)
     if inspection.config is not None:
-        yield f"Configuration\n{_indented_json(inspection.config)}"
+        yield "\n".join(["Configuration", *(f"  {line}" for line in json_lines(inspection.config))])
     if inspection.metadata:
-        yield _pairs("Metadata", {name: shown_value(value) for name, value in inspection.metadata.items()})
+        yield _pairs("Metadata", {name: shortened(value_text(value)) for name, value in inspection.metadata.items()})
     for record in inspection.records:
-        yield from _blocks(record)
+        yield from _blocks(record, spelling)
 
 
-def _pairs(title: str, pairs: Mapping[str, str]) -> Table:
-    return Table(title, (), [(printable(name) or "(the root)", printable(value)) for name, value in pairs.items()])
+def _pairs(title: str, pairs: Mapping[str, str]) -> Columns:
+    names = [printable(name) or "(the root)" for name in pairs]
+    values = [printable(value) for value in pairs.values()]
+    return Columns(title, (Column("", names, folds=True, named=True), Column("", values, folds=True)))
 
 
-def _tensor_table(inspection: Inspection) -> Table:
-    """Return the table of tensors; columns that would say nothing are not there."""
-    columns: dict[str, list[str]] = {
-        "Original key": [printable(tensor.source) for tensor in inspection.tensors],
-        "Key": [printable(tensor.key) for tensor in inspection.tensors],
-        "Shape": [str(tensor.shape) for tensor in inspection.tensors],
-        "Dtype": [dtype_text(tensor) for tensor in inspection.tensors],
-        "Size": [size_text(tensor.nbytes) for tensor in inspection.tensors],
-        "Note": [note(tensor) for tensor in inspection.tensors],
-    }
-    if all(tensor.source == tensor.key for tensor in inspection.tensors):
-        del columns["Original key"]
-    if not any(columns["Note"]):
-        del columns["Note"]
-    right = frozenset([list(columns).index("Size")])
-    return Table("", tuple(columns), list(zip(*columns.values(), strict=True)), right)
+def _tensor_columns(inspection: Inspection, spelling: Spelling) -> Columns:
+    """Return the table of tensors, without the columns that would say nothing."""
+    tensors = inspection.tensors
+    renamed = any(tensor.source != tensor.key for tensor in tensors)
+    notes = [note(tensor, spelling) for tensor in tensors]
+    source = Column("Original key", [printable(tensor.source) for tensor in tensors], folds=True)
+    columns = [
+        Column("Key", [printable(tensor.key) for tensor in tensors], folds=True, named=True),
+        Column("Shape", [str(tensor.shape) for tensor in tensors]),
+        Column("Dtype", [dtype_text(tensor) for tensor in tensors]),
+        Column("Size", [size_text(tensor.nbytes) for tensor in tensors], right=True),
+    ]
+    noted = [Column("Note", notes, folds=True)] if any(notes) else []
+    return Columns("", (*([source] if renamed else []), *columns, *noted))
 
 
-def _indented_json(value: Any) -> str:
-    lines = json.dumps(value, indent=2, ensure_ascii=False).splitlines()
-    return "\n".join(f"  {printable(line)}" for line in lines)
+# How it is printed
 
 
-def _plain(block: str | Table) -> str:
-    if isinstance(block, str):
-        return block
-    rows = [block.headings, *block.rows] if block.headings else block.rows
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    indent = "  " if block.title else ""
-    lines = [
-        indent + "  ".join(
-            cell.rjust(width) if i in block.right else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]  # fmt: skip
-    return "\n".join([block.title, *lines] if block.title else lines)
+def _plain_columns(table: Columns) -> str:
+    rows = [table.headings, *table.rows] if table.headings else table.rows
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    indent = "  " if table.title else ""
+    lines = [table.title] if table.title else []
+    for row in rows:
+        cells = [
+            cell.rjust(width) if column.right else cell.ljust(width)
+            for column, cell, width in zip(table.columns, row, widths, strict=True)
+        ]
+        lines.append((indent + "  ".join(cells)).rstrip())
+    return "\n".join(lines)
 
 
-def _print_rich(blocks: list[str | Table]) -> None:
-    from rich import box  # noqa: PLC0415 (only for terminals)
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table as RichTable  # noqa: PLC0415
+def _print_rich(blocks: list[Block]) -> None:
+    from rich.console import Console  # noqa: PLC0415 (only for terminals)
     from rich.text import Text  # noqa: PLC0415
 
     console = Console(highlight=False)
@@ -182,62 +154,27 @@ def _print_rich(blocks: list[str | Table]) -> None:
             first, *rest = block.split("\n")
             console.print(Text(first, style="bold"), *map(Text, rest), sep="\n")
             continue
-        table = RichTable(
-            box=box.SIMPLE_HEAD if block.headings else None, show_header=bool(block.headings), padding=(0, 1)
-        )
-        for number, heading in enumerate(block.headings or block.rows[0]):
-            folds = heading in ("Original key", "Key", "Note") or not block.headings
-            table.add_column(
-                Text(heading) if block.headings else "",
-                justify="right" if number in block.right else "left",
-                overflow="fold",
-                no_wrap=not folds,
-                style="cyan" if heading == "Key" or (number == 0 and not block.headings) else "",
-            )
-        for row in block.rows:
-            table.add_row(*map(Text, row))
         if block.title:
             console.print(Text(block.title, style="bold"))
-        console.print(table)
+        console.print(_rich_table(block))
 
 
-def counted(count: int, thing: str) -> str:
-    """Return `1 tensor`, `1,234 tensors`."""
-    return f"{count:,} {thing}{'s' if count != 1 else ''}"
+def _rich_table(columns: Columns) -> Table:
+    """Return the columns as rich draws them. Texts are `Text`, so that no name in a file is taken for markup."""
+    from rich import box  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
 
-
-# Messages that name the options of a table, for somebody who has flags
-
-_SETTING = re.compile(
-    r"""(Add[ ]the[ ]lines?:[ ])? (?<![\w-])top-level-key[ ]=[ ]( \[[^][]*\] | "(?:[^"\\]|\\.)*" )
-        ([ ]and[ ]whole-model[ ]=[ ]true)?""",
-    re.VERBOSE,
-)
-_NAMED = re.compile(r"(?<![\w`-])(?=(?:top-level-key|key-remap|config-key)\b)")
-
-
-def as_flags(text: str) -> str:
-    """Return a sentence of ours with options written as flags: `top-level-key = "a"` becomes `--top-level-key a`."""
-    text = text.replace("; it is relative to the project root", "")
-    return _NAMED.sub("--", _SETTING.sub(_setting_as_flags, text))
-
-
-def _setting_as_flags(match: re.Match[str]) -> str:
-    try:
-        keys = json.loads(match[2])
-    except ValueError:  # the name of something in a file looks like a setting
-        return match[0]
-    flags = [f"--top-level-key {_in_a_shell(str(key))}" for key in ([keys] if isinstance(keys, str) else keys)]
-    return ("Add: " if match[1] else "") + " ".join(flags + ["--whole-model"] * bool(match[3]))
-
-
-def _in_a_shell(word: str) -> str:
-    return shlex.quote(word) if word.isprintable() else json.dumps(word)
-
-
-def with_flags(error: WheelweightsError) -> str:
-    """Return the whole message of an error, its remedy with flags."""
-    if error.remedy is None:
-        return str(error)
-    message = str(error)
-    return message.removesuffix(error.remedy) + as_flags(error.remedy)
+    headings = columns.headings
+    table = Table(box=box.SIMPLE_HEAD if headings else None, show_header=bool(headings), padding=(0, 1))
+    for column in columns.columns:
+        table.add_column(
+            Text(column.heading),
+            justify="right" if column.right else "left",
+            overflow="fold",
+            no_wrap=not column.folds,
+            style="cyan" if column.named else "",
+        )
+    for row in columns.rows:
+        table.add_row(*map(Text, row))
+    return table

@@ -1,0 +1,1 @@
+"""The options: what there is to configure, and how it is read."""

@@ -1,6 +1,6 @@
 """Which files the records are made from, and where they go.
 
-Knows paths in a project: what `source` and `output` may look like, globs, `{stem}`. Lists folders, opens no file.
+Knows paths in a project: what `source` and `output` may look like, globs, `{stem}`. Lists folders; opens no file.
 """
 
 from __future__ import annotations
@@ -10,88 +10,112 @@ import glob
 import os
 import re
 import unicodedata
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Final
 
 from hatch_wheelweights.errors import Faults
+from hatch_wheelweights.options.toml import record_place
+from hatch_wheelweights.options.values import read_string
 from wheelweights.errors import backticked, did_you_mean, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
-    from hatch_wheelweights.options.table import Options, RecordOptions
+    from hatch_wheelweights.errors import Place
+    from hatch_wheelweights.options.model import HookOptions, RecordOptions
 
-__all__ = ["check_output", "check_records", "check_source", "resolve"]
+__all__ = ["Job", "check_output", "check_records", "check_source", "resolve"]
 
 STEM: Final = "{stem}"
 CHECKPOINT_SUFFIXES: Final = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".index.json", ".tar", ".mpk", ".mpk.gz")
 MAX_LOOKED_AT: Final = 10_000  # files, when looking for what may have been meant
 
 
-def resolve(options: Options, root: str | os.PathLike[str]) -> tuple[tuple[Path, Path, RecordOptions], ...]:
-    """Return what is to be converted: source and output of each record, and its options with both made plain.
+@dataclass(frozen=True)
+class Job:
+    """One record to make: its files, joined to the project's folder, and its options with both made plain."""
 
-    Paths are joined to `root`, the project's folder; globs are expanded in sorted order. Raises one ConfigError with
-    all faults: a source that is not there, a glob that matches nothing, two records that end at one output.
+    source: Path
+    output: Path
+    options: RecordOptions
+
+
+def resolve(options: HookOptions, root: str | os.PathLike[str]) -> tuple[Job, ...]:
+    """Return what is to be converted, globs expanded in sorted order.
+
+    Raises one ConfigError with all faults: a source that is not there, a glob that matches nothing, two records that
+    end at one output.
     """
     root = Path(root)
     faults = Faults()
     found = [
-        (where, dataclasses.replace(record, source=source, output=_output_of(record, source)))
-        for where, record in options.places()
-        for source in _sources(record.source, root, f"{where}.source", faults)
+        (record_place(i), dataclasses.replace(record, source=source, output=_output_of(record, source)))
+        for i, record in enumerate(options.records)
+        for source in _sources(os.fspath(record.source), root, record_place(i) / "source", faults)
     ]
-    check_distinct(found, faults)
+    _check_distinct(found, faults)
     faults.raise_any()
-    return tuple((root / record.source, root / record.output, record) for _, record in found)
+    return tuple(Job(root / record.source, root / record.output, record) for _, record in found)
 
 
-def check_source(text: str, where: str, faults: Faults) -> str:
+def check_source(value: object, place: Place, faults: Faults) -> str:
     """Return a source in its plain form (forward slashes, no `.`), and note what is wrong with it."""
+    if not isinstance(value, str):
+        return read_string(value, place, faults)
+    text = value
     if "{" in text or "}" in text:
-        faults.add(where, f"expected no braces, found {backticked(text)}", remedy=f"Write {STEM} in `output` only.")
-    return _relative(text, where, faults)
+        faults.add(place, f"expected no braces, found {backticked(text)}", remedy=f"Write {STEM} in `output` only.")
+    return _relative(text, place, faults)
 
 
-def check_output(text: str, where: str, faults: Faults) -> str:
+def check_output(value: object, place: Place, faults: Faults) -> str:
     """Return an output in its plain form, and note what is wrong with it."""
-    plain = _relative(text, where, faults)
+    if not isinstance(value, str):
+        return read_string(value, place, faults)
+    text = value
+    plain = _relative(text, place, faults)
     if braces := re.findall(r"\{[^{}]*\}?|\}", plain.replace(STEM, "")):
-        faults.add(where, f"expected no braces but {backticked(STEM)}, found {backticked(braces[0])}")
+        faults.add(place, f"expected no braces but {backticked(STEM)}, found {backticked(braces[0])}")
     elif odd := set('<>:"|?*') & set(plain):
         fact = f"expected a path that every system can hold, found {listed(odd)} in {backticked(text)}"
         remedy = f"Write {STEM} for the name of each file that `source` matches." if "*" in odd else None
-        faults.add(where, fact, remedy=remedy)
+        faults.add(place, fact, remedy=remedy)
     elif plain and PurePosixPath(plain).suffix != ".mpk":
         ours = PurePosixPath(plain).with_suffix(".mpk")
-        faults.add(where, f"expected a path ending in `.mpk`, found {backticked(text)}", remedy=f"Write {ours}.")
+        faults.add(place, f"expected a path ending in `.mpk`, found {backticked(text)}", remedy=f"Write {ours}.")
     return plain
 
 
-def check_records(records: Iterable[tuple[str, RecordOptions]], faults: Faults) -> None:
+def check_records(records: Sequence[tuple[Place, RecordOptions]], faults: Faults) -> None:
     """Note what is wrong between sources and outputs, as far as it can be told without looking at files."""
-    complete = [(where, record) for where, record in records if record.source and record.output]
-    for where, record in complete:
-        if glob.has_magic(record.source) and STEM not in record.output:
+    complete = [(place, record) for place, record in records if record.source and record.output]
+    for place, record in complete:
+        if _is_glob(record) and STEM not in os.fspath(record.output):
             output = PurePosixPath(record.output)
             fact = f"expected {backticked(STEM)} in it because `source` is a glob, found {backticked(output)}"
-            faults.add(f"{where}.output", fact, remedy=f"Write {output.with_name(f'{STEM}.mpk')}.")
-    plain = [(where, record) for where, record in complete if not glob.has_magic(record.source)]
-    check_distinct([(where, dataclasses.replace(record, output=_output_of(record))) for where, record in plain], faults)
+            faults.add(place / "output", fact, remedy=f"Write {output.with_name(f'{STEM}.mpk')}.")
+    plain = [(place, record) for place, record in complete if not _is_glob(record)]
+    named = [(place, dataclasses.replace(record, output=_output_of(record, record.source))) for place, record in plain]
+    _check_distinct(named, faults)
 
 
-def check_distinct(records: list[tuple[str, RecordOptions]], faults: Faults) -> None:
+def _is_glob(record: RecordOptions) -> bool:
+    return glob.has_magic(os.fspath(record.source))
+
+
+def _check_distinct(records: Sequence[tuple[Place, RecordOptions]], faults: Faults) -> None:
     """Note outputs that are one file, on any system, and outputs that are a source."""
-    sources = {_folded(record.source): where for where, record in records}
+    sources = {_folded(record.source): place for place, record in records}
     first: dict[str, RecordOptions] = {}
-    for where, record in records:
+    for place, record in records:
         name = _folded(record.output)
         other = first.setdefault(name, record)
         if other is not record:
-            faults.add(f"{where}.output", _one_end(other, record), remedy="Give every record an output of its own.")
+            faults.add(place / "output", _one_end(other, record), remedy="Give every record an output of its own.")
         if name in sources:
             fact = f"expected a path of its own, found that of {sources[name]}.source: {backticked(record.output)}"
-            faults.add(f"{where}.output", fact)
+            faults.add(place / "output", fact)
 
 
 def _one_end(first: RecordOptions, second: RecordOptions) -> str:
@@ -101,35 +125,35 @@ def _one_end(first: RecordOptions, second: RecordOptions) -> str:
     return f"{backticked(first.source)} and {backticked(second.source)} both end at {end}"
 
 
-def _relative(text: str, where: str, faults: Faults) -> str:
+def _relative(text: str, place: Place, faults: Faults) -> str:
     """Return a path in its plain form; note why it is none inside the project."""
     windows = PureWindowsPath(text)
     plain = PurePosixPath(text).as_posix()
     if not text.isprintable():
-        faults.add(where, f"expected a path, found control characters in {backticked(text)}")
+        faults.add(place, f"expected a path, found control characters in {backticked(text)}")
     elif windows.drive or windows.root or text.startswith("~"):
         fact = f"expected a path relative to the project, found {backticked(text)}"
-        faults.add(where, fact, remedy="Move the file into the project: an sdist holds nothing from outside.")
+        faults.add(place, fact, remedy="Move the file into the project: an sdist holds nothing from outside.")
     elif "\\" in text:
         fact = f"expected forward slashes, found {backticked(text)}"
-        faults.add(where, fact, remedy=f"Write {windows.as_posix()}.")
+        faults.add(place, fact, remedy=f"Write {windows.as_posix()}.")
     elif ".." in windows.parts:
         fact = f"expected a path inside the project, found `..` in {backticked(text)}"
-        faults.add(where, fact, remedy="Move the file into the project: an sdist holds nothing from outside.")
+        faults.add(place, fact, remedy="Move the file into the project: an sdist holds nothing from outside.")
     elif not text.strip() or plain == ".":
-        faults.add(where, f"expected the path of a file, found {backticked(text) if text else 'an empty string'}")
+        faults.add(place, f"expected the path of a file, found {backticked(text) if text else 'an empty string'}")
     else:
         return plain
     return ""
 
 
-def _folded(path: str) -> str:
+def _folded(path: str | os.PathLike[str]) -> str:
     """Return what two paths share when they are one file on some system."""
-    return unicodedata.normalize("NFC", path.casefold())
+    return unicodedata.normalize("NFC", os.fspath(path).casefold())
 
 
-def _output_of(record: RecordOptions, source: str | None = None) -> str:
-    return record.output.replace(STEM, _stem(PurePosixPath(source or record.source).name))
+def _output_of(record: RecordOptions, source: str | os.PathLike[str]) -> str:
+    return os.fspath(record.output).replace(STEM, _stem(PurePosixPath(source).name))
 
 
 def _stem(name: str) -> str:
@@ -138,23 +162,23 @@ def _stem(name: str) -> str:
     return whole if whole != name else PurePosixPath(name).stem
 
 
-def _sources(source: str, root: Path, where: str, faults: Faults) -> list[str]:
+def _sources(source: str, root: Path, place: Place, faults: Faults) -> list[str]:
     """Return the files that a source names, relative to the root, or note that there is none."""
     if not glob.has_magic(source):
         if (root / source).is_file():
             return [source]
         found = "a folder" if (root / source).is_dir() else "none"
-        _missing(f"expected a file, found {found}: {backticked(source)}", source, root, where, faults)
+        _missing(f"expected a file, found {found}: {backticked(source)}", source, root, place, faults)
         return []
     # Not Path.glob: there `**` and hidden files mean something else in each version of Python.
     matches = glob.glob(source, root_dir=root, recursive=True)  # noqa: PTH207
     files = sorted({PurePosixPath(*Path(match).parts).as_posix() for match in matches if (root / match).is_file()})
     if not files:
-        _missing(f"expected files, found none: {backticked(source)}", source, root, where, faults)
+        _missing(f"expected files, found none: {backticked(source)}", source, root, place, faults)
     return files
 
 
-def _missing(fact: str, source: str, root: Path, where: str, faults: Faults) -> None:
+def _missing(fact: str, source: str, root: Path, place: Place, faults: Faults) -> None:
     """Note a missing source, with the reason and the names that may have been meant."""
     there = list(_checkpoints(root))
     details = [f"Checkpoints in the project: {listed(there)}"] if there else ["The project holds no checkpoint."]
@@ -162,7 +186,7 @@ def _missing(fact: str, source: str, root: Path, where: str, faults: Faults) -> 
     if (root / "PKG-INFO").is_file():
         details.insert(0, "This is an unpacked sdist (it has a PKG-INFO), and the file was not put into it.")
         remedy = remedy or "Make the sdist again from the project, with the build hook enabled."
-    faults.add(where, fact, *details, remedy=remedy or "Paths are relative to the folder of pyproject.toml.")
+    faults.add(place, fact, *details, remedy=remedy or "Paths are relative to the folder of pyproject.toml.")
 
 
 def _checkpoints(root: Path) -> Iterator[str]:

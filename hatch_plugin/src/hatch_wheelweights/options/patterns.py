@@ -11,12 +11,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from hatch_wheelweights.errors import ConfigError
+from hatch_wheelweights.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["fault", "parse_pattern"]
+__all__ = ["fault_in", "parse_pattern"]
 
 MAX_SHOWN_PATTERN: Final = 200
 
@@ -27,31 +27,26 @@ _CLASS_TOKEN: Final = re.compile(r"(?P<escape>\\.)|(?P<close>\])|(?P<set>\[|&&|-
 _MULTILINE: Final = re.compile(r"\(\?[a-zA-Z]*m")
 
 
-def parse_pattern(pattern: object) -> re.Pattern[str]:
-    """Compile a pattern of the options.
-
-    Raises ConfigError with one error, the whole text of the fault, without the path of the option.
-    """
-    if not isinstance(pattern, str):
-        raise ConfigError(f"expected a string, found {type(pattern).__name__}")
+def parse_pattern(pattern: str) -> re.Pattern[str]:
+    """Compile a pattern of the options; raise ConfigError with one fault, which has no place yet."""
     translated, origins = _translated(pattern)
     try:
         return re.compile(translated)
     except re.error as error:
         position = None if error.pos is None else origins[min(error.pos, len(origins) - 1)]
-        raise ConfigError(fault(error.msg, pattern, position, _remedy(error.msg))) from error
+        raise ConfigError(fault_in(error.msg, pattern, position, _remedy(error.msg))) from error
     except (OverflowError, RecursionError) as error:
-        raise ConfigError(fault("too large a pattern", pattern, None, "Write a simpler pattern.")) from error
+        raise ConfigError(fault_in("too large a pattern", pattern, None, "Write a simpler pattern.")) from error
 
 
-def fault(fact: str, text: str, position: int | None, remedy: str) -> str:
-    """Return the message of a fault in a pattern or replacement: fact, text with a mark below the place, remedy."""
-    lines = [fact if position is None else f"{fact} at position {position}"]
+def fault_in(fact: str, text: str, position: int | None, remedy: str) -> Fault:
+    """Return a fault in a pattern or replacement: the fact, the text with a mark below the position, the remedy."""
+    details: list[str] = []
     if text.isprintable() and len(text) <= MAX_SHOWN_PATTERN:
-        lines.append(f"    {text}")
+        details.append(f"  {text}")
         if position is not None:
-            lines.append(f"    {' ' * position}^")
-    return "\n".join([*lines, f"  {remedy}"])
+            details.append(f"  {' ' * position}^")
+    return Fault(None, fact if position is None else f"{fact} at position {position}", tuple(details), remedy)
 
 
 def _translated(pattern: str) -> tuple[str, list[int]]:
@@ -73,7 +68,7 @@ def _pieces(pattern: str) -> Iterator[tuple[int, str]]:
         kind, text = token.lastgroup, token.group()
         if kind in _TRAPS or (kind == "escape" and text in _TRAPS):
             fact, remedy = _TRAPS[text if kind == "escape" else str(kind)]
-            raise ConfigError(fault(f"`{text}` {fact}", pattern, position, remedy))
+            raise ConfigError(fault_in(f"`{text}` {fact}", pattern, position, remedy))
         in_class = kind == "class" or (in_class and kind != "close")
         yield position, _python_token(kind, text, end)
         position = token.end()

@@ -10,50 +10,26 @@ from __future__ import annotations
 import functools
 import json
 import math
-import os
 import re
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from hatch_wheelweights.checkpoint import Global, LazyTensor, Opaque
+from hatch_wheelweights.errors import CONFIG_KEY, CheckpointError, Do
 from hatch_wheelweights.steps.survey import part_of_key
-from hatch_wheelweights.checkpoint import Global, LazyTensor, Opaque, open_checkpoint
-from hatch_wheelweights.checkpoint.contents import naming
-from hatch_wheelweights.errors import CheckpointError
-from wheelweights.config import build, field_path
+from wheelweights.config import field_path
 from wheelweights.errors import SHOWN_ITEMS, backticked, did_you_mean, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-__all__ = ["config_value", "json_text", "load_config", "plain"]
+__all__ = ["config_value", "json_text", "place_of", "plain"]
 
-MAX_DEPTH: Final = 30  # a record nests 32 deep, and its document and metadata are two of these
+MAX_DEPTH: Final = 30  # a record allows 32 levels, two of which are the document and `metadata`
 MAX_BYTES: Final = 64 << 20  # of a record's header
-BYTES_PER_VALUE: Final = (
-    64  # rather what it takes in memory, so that a million shared values are not more than a few seconds
-)
-
-T = TypeVar("T")
-
-
-@overload
-def load_config(path: str | os.PathLike[str], key: str | Sequence[str], Config: None = None) -> Any: ...  # noqa: N803
-@overload
-def load_config(path: str | os.PathLike[str], key: str | Sequence[str], Config: type[T]) -> T: ...  # noqa: N803
-def load_config(path: str | os.PathLike[str], key: str | Sequence[str], Config: type[Any] | None = None) -> Any:  # noqa: N803
-    """Return the configuration under a key of a checkpoint (or a list of nested keys): plain values, or a dataclass.
-
-    Plain values are those of JSON (dict, list, str, int, float, bool, None; a float may be infinite or NaN); for a
-    dataclass see `wheelweights.config.build`. No tensor is read and nothing of the file is run. Raises CheckpointError
-    for a missing key, for a value with no plain form, and, all together, for whatever does not fit the dataclass.
-    """
-    with naming(os.fspath(path)), open_checkpoint(path) as checkpoint:
-        value = config_value(checkpoint.tree, key)
-        if Config is None:
-            return value
-        return build(Config, value, _where(key), error=CheckpointError)
+BYTES_PER_VALUE: Final = 64  # about what a value takes in memory, so that a million shared ones end within seconds
 
 
 def config_value(tree: Any, key: str | Sequence[str]) -> Any:
@@ -68,7 +44,7 @@ def config_value(tree: Any, key: str | Sequence[str]) -> Any:
         if one not in children:
             raise _missing_key(one, keys[:i], node, children)
         node = children[one]
-    return plain(node, _where(keys))
+    return plain(node, place_of(keys))
 
 
 def plain(value: Any, where: str = "config") -> Any:
@@ -86,12 +62,13 @@ def json_text(value: Any, where: str = "config") -> str:
         if not math.isfinite(number):
             raise CheckpointError(
                 f"{place}: expected a number that JSON has, found {number}",
-                remedy="Read it with load_config, or bake it into a record with config-key: both keep it.",
+                remedy=Do("Read it with load_config, or bake it into a record with ", CONFIG_KEY, ": both keep it."),
             )
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def _where(key: str | Sequence[str]) -> str:
+def place_of(key: str | Sequence[str]) -> str:
+    """Return the path of a key, or of nested ones, as errors show it."""
     return functools.reduce(field_path, [key] if isinstance(key, str) else key, "")
 
 
@@ -261,7 +238,7 @@ def _children(node: Any) -> dict[str, Any]:
 
 
 def _missing_key(key: str, above: Sequence[str], node: Any, children: dict[str, Any]) -> CheckpointError:
-    below = f" below {backticked(_where(above))}" if above else ""
+    below = f" below {backticked(place_of(above))}" if above else ""
     shown = ", ".join(f"{backticked(name)} ({_kind(children[name])})" for name in sorted(children)[:SHOWN_ITEMS])
     more = f" and {len(children) - SHOWN_ITEMS:,} more" if len(children) > SHOWN_ITEMS else ""
     deeper = [

@@ -1,8 +1,8 @@
 """Casting tensors to another precision, a block at a time.
 
 Knows which dtype each precision asks for, and what does not fit in it. Floats are rounded to nearest; float64 becomes
-bfloat16 by way of float32, as in torch. Nothing is read before a cast tensor is, with one exception: integers are cast
-only where every value fits, so a tensor of integers is read once to find its dtype.
+bfloat16 by way of float32, as in torch. Casting is lazy: bytes are read when the cast tensor is read. The exception:
+integers are cast only where every value fits, so a tensor of integers is read once to find its dtype.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from hatch_wheelweights.checkpoint.tensors import BLOCK_BYTES, LazyTensor
-from hatch_wheelweights.errors import CheckpointError
+from hatch_wheelweights.errors import PRECISION, CheckpointError, Do, Setting
 from wheelweights.dtypes import DTYPES, numpy_dtype
 from wheelweights.errors import backticked
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["PRECISIONS", "cast_tensors"]
+    from hatch_wheelweights.options.model import Precision
 
-PRECISIONS: Final = ("keep", "full", "half", "double", "bfloat16")
+__all__ = ["cast_tensors"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,9 @@ _TARGETS: Final = {
 }
 
 
-def cast_tensors(tensors: Mapping[str, LazyTensor], precision: str) -> tuple[dict[str, LazyTensor], dict[str, str]]:
+def cast_tensors(
+    tensors: Mapping[str, LazyTensor], precision: Precision
+) -> tuple[dict[str, LazyTensor], dict[str, str]]:
     """Return the tensors in a precision, and for those that keep a dtype the precision has no use for, the reason.
 
     `full`, `half` and `double` cast floats and integers as Burn does, `full` and `double` complex numbers too;
@@ -69,7 +71,7 @@ def cast_tensors(tensors: Mapping[str, LazyTensor], precision: str) -> tuple[dic
     return cast, notes
 
 
-def _decide(tensor: LazyTensor, precision: str) -> tuple[str, str | None]:
+def _decide(tensor: LazyTensor, precision: Precision) -> tuple[str, str | None]:
     """Return the dtype that a tensor gets, and the reason where that is not what the precision asks for."""
     targets = _TARGETS[precision]
     kind = _kind(tensor)
@@ -136,17 +138,13 @@ def _real(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 def _overflow(tensor: LazyTensor, dtype: str) -> CheckpointError:
     largest = max(_largest(piece.view(_real(piece.dtype))) for piece in _pieces(tensor, dtype))
-    remedy = (
-        'Set precision = "keep", or "bfloat16", which has the range of float32.'
-        if dtype == "float16"
-        else 'Set precision = "keep".'
-    )
+    wider = ", or `bfloat16`, which has the range of float32" if dtype == "float16" else ""
     return CheckpointError(
         f"expected finite values that {backticked(dtype)} can hold, found the magnitude {largest:.6g}",
         key=tensor.key,
         expected=dtype,
         found=largest,
-        remedy=remedy,
+        remedy=Do("Use ", Setting(PRECISION, "keep"), f"{wider}."),
     )
 
 

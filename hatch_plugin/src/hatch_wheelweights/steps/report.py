@@ -41,12 +41,14 @@ class Row:
 class Report:
     """What a conversion does to names and dtypes: a row per tensor in the checkpoint's order, and warnings.
 
+    Warnings are texts: strings, or values that name options and are spelt for whoever reads them.
+
     `others` maps the key of a value that is no tensor to a short description; beyond `MAX_OTHERS` they are not
     collected.
     """
 
     rows: list[Row] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[object] = field(default_factory=list)
     others: dict[str, str] = field(default_factory=dict)
 
     def add_other(self, key: str, description: str) -> None:

@@ -6,18 +6,16 @@ What a node has below it is counted by `_survey`; the walk here enters only node
 
 from __future__ import annotations
 
-import json
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from hatch_wheelweights.checkpoint import Global, LazyTensor, Opaque
+from hatch_wheelweights.errors import TOP_LEVEL_KEY, WHOLE_MODEL, CheckpointError, Do, Set, Setting, Words
 from hatch_wheelweights.steps.remap import MAX_COMPARED_KEYS, MAX_KEY_CHARACTERS
 from hatch_wheelweights.steps.survey import MAX_DEPTH, Survey, children_of, is_foreign, is_module, part_of_key
-from hatch_wheelweights.checkpoint.pickle import Global, Opaque
-from hatch_wheelweights.checkpoint.tensors import LazyTensor
-from hatch_wheelweights.errors import CheckpointError
-from wheelweights.errors import SHOWN_CHARACTERS, SHOWN_ITEMS, backticked, did_you_mean, quoted
+from wheelweights.errors import SHOWN_CHARACTERS, SHOWN_ITEMS, backticked, nearest, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -78,7 +76,7 @@ def flatten(part: Survey, add_other: Callable[[str, str], object]) -> dict[str, 
         if key in tensors:
             raise CheckpointError(
                 f"two tensors have the key {backticked(key)}: {_shown_place(places[key])} and {_shown_place(place)}",
-                remedy="Rename one of them in torch, or set top-level-key to a part that holds one only.",
+                remedy=Do("Rename one of them in torch, or set ", TOP_LEVEL_KEY, " to a part that holds one only."),
             )
         characters += len(key)
         if characters > MAX_KEYS_CHARACTERS:
@@ -166,7 +164,7 @@ def _require_tensors(part: Survey, keys: Sequence[str]) -> None:
             f"expected a state_dict{where}, found a single tensor",
             found="tensor",
             details=[] if keys else ["The tensor itself is `open_checkpoint(...).tree`."],
-            remedy="Set top-level-key to the dict that holds it." if keys else _SAVE_IN_A_DICT,
+            remedy=Do("Set ", TOP_LEVEL_KEY, " to the dict that holds it.") if keys else _SAVE_IN_A_DICT,
         )
     if is_module(node) and not part.whole_model:
         raise _whole_model(node, where)
@@ -185,7 +183,7 @@ def _require_tensors(part: Survey, keys: Sequence[str]) -> None:
             f"expected a state_dict{where}, found {_kind(node, part)} without any tensor",
             found=_kind(node, part),
             details=[f"It holds {_listing(children, part)}."] if children else [],
-            remedy="Set top-level-key to the part that holds the tensors." if keys else _SAVE_IN_A_DICT,
+            remedy=Do("Set ", TOP_LEVEL_KEY, " to the part that holds the tensors.") if keys else _SAVE_IN_A_DICT,
         )
 
 
@@ -200,7 +198,7 @@ def _require_state_dict(part: Survey) -> None:
         raise CheckpointError(
             f"expected a state_dict, found {_listing(children, part)}",
             found=tuple(children),
-            remedy=_line_to_add((), _candidates(children, part), part),
+            remedy=_what_to_set((), _candidates(children, part), part),
         )
 
 
@@ -231,29 +229,32 @@ def _has_direct_tensor(children: dict[str, Any]) -> bool:
     return any(isinstance(value, LazyTensor) for value in children.values())
 
 
-def _line_to_add(above: Sequence[str], candidates: dict[str, Any], part: Survey) -> str:
+def _what_to_set(above: Sequence[str], candidates: dict[str, Any], part: Survey) -> Do | Set:
+    """Return the remedy where no child, one or several could be meant."""
     if not candidates:
-        return "Set top-level-key to the key, or the list of nested keys, that holds the tensors."
+        return Do("Set ", TOP_LEVEL_KEY, " to the key, or the list of nested keys, that holds the tensors.")
     if len(candidates) > 1:
-        return f"Set top-level-key to one of {', '.join(map(backticked, islice(candidates, SHOWN_ITEMS)))}."
+        listing = ", ".join(map(backticked, islice(candidates, SHOWN_ITEMS)))
+        return Do("Set ", TOP_LEVEL_KEY, f" to one of {listing}.")
     ((key, value),) = candidates.items()
-    line = f"top-level-key = {_toml([*above, key])}"
     needs_option = is_module(value) and not part.whole_model
-    return f"Add the lines: {line} and whole-model = true" if needs_option else f"Add the line: {line}"
+    return Set({TOP_LEVEL_KEY: _shortened([*above, key])} | ({WHOLE_MODEL: True} if needs_option else {}))
 
 
 def _missing_key(node: Any, key: str, above: Sequence[str], whole_model: bool) -> CheckpointError:
     """Return the error that lists what there is instead of a top-level key."""
     part = Survey(node, whole_model)
     children = _by_part(node, whole_model)
-    near = did_you_mean(key, islice(children, MAX_COMPARED_KEYS))
+    remedy: Do | Set = _what_to_set(above, _candidates(children, part), part)
+    if near := nearest(key, islice(children, MAX_COMPARED_KEYS)):
+        remedy = Do("Did you mean ", Setting(TOP_LEVEL_KEY, _shortened([*above, near])), "?")
     if key.partition(".")[2] in _by_part(children.get(key.partition(".")[0]), whole_model):
-        near = f"Did you mean {_toml([*above, *key.split('.', 1)])}?"
+        remedy = Do("Did you mean ", Setting(TOP_LEVEL_KEY, _shortened([*above, *key.split(".", 1)])), "?")
     return CheckpointError(
         f"expected top-level key {backticked(key)}{_under(above, 'below')}, found {_listing(children, part)}",
         expected=key,
         found=tuple(children),
-        remedy=f"{near} Set top-level-key." if near else _line_to_add(above, _candidates(children, part), part),
+        remedy=remedy,
     )
 
 
@@ -270,7 +271,7 @@ def _foreign(part: Survey) -> CheckpointError:
         f"expected tensors and plain values, found {names}{f' and {more:,} more' if more else ''}",
         found=tuple(key for key, _ in shown),
         details=[_NO_CODE],
-        remedy="Set top-level-key to a part without them, or save the file again without them.",
+        remedy=Do("Set ", TOP_LEVEL_KEY, " to a part without them, or save the file again without them."),
     )
 
 
@@ -278,7 +279,10 @@ def _whole_model(module: Opaque, where: str) -> CheckpointError:
     return CheckpointError(
         f"expected a state_dict{where}, found a whole pickled model ({backticked(module)})",
         found=str(module),
-        details=[_NO_CODE, "Its parameters can be taken without running any: whole-model = true (--whole-model)."],
+        details=[
+            _NO_CODE,
+            Words("Its parameters can be taken without running any: ", Setting(WHOLE_MODEL, True), "."),
+        ],
         remedy=_SAVE_AGAIN,
     )
 
@@ -326,6 +330,7 @@ def _under(keys: Sequence[str], word: str) -> str:
     return f" {word} {backticked('.'.join(keys))}" if keys else ""
 
 
-def _toml(keys: Sequence[str]) -> str:
+def _shortened(keys: Sequence[str]) -> str | list[str]:
+    """Return a key as an option has it, or several, cut where a hostile file makes them long."""
     cut = [key[:SHOWN_CHARACTERS] for key in keys[:SHOWN_ITEMS]]
-    return json.dumps(cut[0] if len(cut) == 1 else cut)
+    return cut[0] if len(cut) == 1 else cut

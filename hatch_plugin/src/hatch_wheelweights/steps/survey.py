@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from hatch_wheelweights.checkpoint.allowed import is_value
-from hatch_wheelweights.checkpoint.pickle import Global, Opaque
-from hatch_wheelweights.checkpoint.tensors import LazyTensor
+from hatch_wheelweights.checkpoint import Global, LazyTensor, Opaque
 from hatch_wheelweights.errors import CheckpointError
 from wheelweights.errors import backticked
 

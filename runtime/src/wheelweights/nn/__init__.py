@@ -2,13 +2,13 @@
 
 A layer is a plain dataclass. Its array fields carry torch's parameter names, so that the keys of a `state_dict` are the
 field paths of a model made of such layers; its settings carry the names and defaults of torch's constructor. There are
-three ways to have one,
+three ways to make one,
 
     conv = nn.Conv2d(weight, bias, stride=2)             # from arrays
     conv = nn.Conv2d.init(3, 8, 3, stride=2, rng=rng)    # random, as torch starts it; torch's constructor arguments
     net = ww.bind(Net(conv=conv), record)                # the settings of an instance, the arrays of a record
 
-and one use, `y = conv(x)`.
+and one way to use it, `y = conv(x)`.
 
 Layers:
     Linear, Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, Embedding, BatchNorm (also as BatchNorm1d, BatchNorm2d),
@@ -18,16 +18,16 @@ Functions:
     max_pool1d, max_pool2d, avg_pool1d, avg_pool2d, adaptive_avg_pool1d, adaptive_avg_pool2d, linear,
     scaled_dot_product_attention
 
-What can be read off the arrays (sizes, channels, the layers and directions of an LSTM) is no field. Two settings
-cannot, and must be given before a call: `num_heads` of MultiheadAttention and `num_groups` of GroupNorm. LSTM and GRU
-keep their parameters, whose number varies, in one dict under torch's names (`weight_ih_l0`, ...); they bind from keys
-such as `lstm.weight_ih_l0` all the same.
+Whatever follows from the arrays (sizes, channels, the layers and directions of an LSTM) is not a field. Two settings do
+not follow from them, and must be given before a call: `num_heads` of MultiheadAttention and `num_groups` of GroupNorm.
+LSTM and GRU keep their parameters, whose number varies, in one dict under torch's names (`weight_ih_l0`, ...), and bind
+from keys such as `lstm.weight_ih_l0`.
 
-Shapes are torch's, a missing batch axis included. A result has the float dtype of the input, whatever the parameters
-have, and is computed in float32 at the least. Inputs and parameters are never written to, so the read-only views of a
-record serve as they are; parameters of another dtype than the computation's are converted at every call.
+Shapes are torch's, a missing batch axis included. A result has the float dtype of the input, whatever that of the
+parameters, and is computed in at least float32. Inputs and parameters are never written to, so the read-only views of a
+record can be used directly; parameters are converted at every call if the computation has another dtype.
 
-Not here: training (gradients, dropout, updates of running statistics), padding modes other than zeros, packed
+Not included: training (gradients, dropout, updates of running statistics), padding modes other than zeros, packed
 sequences, the `output_size` of a transposed convolution. A wrong shape or setting raises `LayerError`.
 """
 

@@ -1,4 +1,4 @@
-"""What every layer asks of its arrays: the dtype to compute in, settings per axis, random starts, the error.
+"""What all layers need: the dtype to compute in, settings per axis, random starts, the `repr`, the error.
 
 Knows no layer.
 """
@@ -12,20 +12,23 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 
 from wheelweights.errors import WheelweightsError
+from wheelweights.plain import is_dict, is_sequence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from typing_extensions import TypeIs
 
 Array = np.ndarray[Any, np.dtype[Any]]
 F = TypeVar("F", bound="Callable[..., Array]")
 
 
 class LayerError(WheelweightsError, ValueError):
-    """A layer cannot take this input, these parameters or this setting."""
+    """An input, parameters or a setting that a layer cannot use."""
 
 
 def unfit(subject: str, expected: str, found: object, remedy: str | None = None) -> LayerError:
-    """Return the error of a layer, function or setting (`subject`) that was given something else than it takes."""
+    """Return the error for a layer, function or setting (`subject`) that was given something it cannot use."""
     return LayerError(f"{subject}: expected {expected}, found {found}", expected=expected, found=found, remedy=remedy)
 
 
@@ -41,7 +44,7 @@ def _float_dtype(array: Array) -> np.dtype[Any]:
 
 
 def narrowed(result: Array, x: Array) -> Array:
-    """Return a result in the float dtype of the input `x` (float32 for integers); what is too large becomes inf."""
+    """Return a result in the float dtype of the input `x` (float32 for integers); too large a number becomes inf."""
     with np.errstate(over="ignore"):
         return np.asarray(result).astype(_float_dtype(x), copy=False)
 
@@ -57,9 +60,9 @@ def computed_wide(function: F) -> F:
     return cast("F", wide)
 
 
-def per_axis(value: int | tuple[int, ...], axes: int, subject: str, least: int = 1) -> tuple[int, ...]:
-    """Return a setting as one number per spatial axis, `least` or more; a single number stands for all."""
-    numbers = tuple(value) if isinstance(value, tuple | list) else (value,) * axes
+def per_axis(value: object, axes: int, subject: str, least: int = 1) -> tuple[int, ...]:
+    """Return a setting as one number per spatial axis, `least` or more; a single number is for all axes."""
+    numbers: tuple[Any, ...] = tuple(value) if is_sequence(value) else (value,) * axes
     if len(numbers) != axes or not all(isinstance(number, int | np.integer) and number >= least for number in numbers):
         raise unfit(subject, f"a number or {axes} numbers, at least {least}", value)
     return numbers
@@ -71,15 +74,19 @@ def uniform(rng: np.random.Generator | None, shape: tuple[int, ...], bound: floa
     return rng.uniform(-bound, bound, shape).astype(np.float32)
 
 
-def described(layer: Any) -> str:
-    """Return a `repr` that names dtype and shape of each array instead of printing the numbers."""
-    shown = (f"{field.name}={_described(getattr(layer, field.name))}" for field in dataclasses.fields(layer))
-    return f"{type(layer).__name__}({', '.join(shown)})"
+def described(self: Any) -> str:
+    """Return the `repr` of a layer: it names dtype and shape of each array instead of printing the numbers."""
+    shown = (f"{field.name}={_described(getattr(self, field.name))}" for field in dataclasses.fields(self))
+    return f"{type(self).__name__}({', '.join(shown)})"
 
 
 def _described(value: object) -> str:
-    if isinstance(value, np.ndarray):
+    if _is_array(value):
         return f"<{value.dtype.name} {value.shape}>"
-    if isinstance(value, dict):
+    if is_dict(value):
         return "{" + ", ".join(f"{key!r}: {_described(item)}" for key, item in value.items()) + "}"
     return repr(value)
+
+
+def _is_array(value: object) -> TypeIs[Array]:
+    return isinstance(value, np.ndarray)

@@ -30,10 +30,10 @@ def scaled_dot_product_attention(
 ) -> Array:
     """Return softmax(query @ key^T * scale + mask) @ value: (*, L, E), (*, S, E), (*, S, V) -> (*, L, V).
 
-    `attn_mask` spreads over (*, L, S): of bools, True lets an element take part (`MultiheadAttention` has it the other
-    way round, as torch does); of floats, it is added. `is_causal` lets position i see the keys up to i. A query that
-    may see nothing gives zeros. The scale is 1 / sqrt(E) unless given. With `enable_gqa`, key and value may have fewer
-    heads (third axis from the end), each shared by as many neighbouring heads of the query.
+    `attn_mask` is broadcast to (*, L, S): of bools, True lets an element take part (in `MultiheadAttention` it is the
+    other way round, as in torch); of floats, it is added. `is_causal` lets position i see the keys up to i. A query
+    that may see nothing gives zeros. The scale is 1 / sqrt(E) unless given. With `enable_gqa`, key and value may have
+    fewer heads (third axis from the end), each shared by as many neighbouring heads of the query.
     """
     query = np.asarray(query)
     wide, wide_key, wide_value = widened(query, key, value)
@@ -56,7 +56,7 @@ class MultiheadAttention:
     """Attention of many heads, as torch.nn.MultiheadAttention in evaluation mode.
 
     Where the keys or values have another size than the queries (torch's `kdim`, `vdim`), `q_proj_weight`,
-    `k_proj_weight` and `v_proj_weight` stand in for `in_proj_weight`.
+    `k_proj_weight` and `v_proj_weight` replace `in_proj_weight`.
     """
 
     out_proj: Linear
@@ -74,7 +74,7 @@ class MultiheadAttention:
     """(1, 1, embed_dim): one more key for every query, and `bias_v` its value"""
     bias_v: Array | None = None
     num_heads: int | None = None
-    """Must be set before a call: the parameters do not tell."""
+    """Must be set before a call: it does not follow from the parameters."""
     add_zero_attn: bool = False
     batch_first: bool = False
 
@@ -158,9 +158,8 @@ class MultiheadAttention:
         size = len(self.out_proj.weight)
         if self.num_heads is None:
             remedy = "Give num_heads when the layer is made, or bind to an instance that has it."
-            raise LayerError(
-                "MultiheadAttention: num_heads is not set, and the parameters do not tell it", remedy=remedy
-            )
+            fact = "MultiheadAttention: num_heads is not set, and does not follow from the parameters"
+            raise LayerError(fact, remedy=remedy)
         if self.num_heads < 1 or size % self.num_heads:
             raise unfit("MultiheadAttention", f"num_heads that divides {size}", self.num_heads)
         return self.num_heads
@@ -267,7 +266,7 @@ def _merged(size: tuple[int, int, int, int], attn_mask: Array | None, key_paddin
 def _one_more(
     key: Array, more_key: Array | int, value: Array, more_value: Array | int, mask: Array | None
 ) -> tuple[Array, Array, Array | None]:
-    """Append one element, of all batches alike, to keys and values; no mask hides it."""
+    """Append one element, the same in all batches, to keys and values; no mask hides it."""
     longer = [
         np.concatenate([x, np.broadcast_to(more, (len(x), 1, x.shape[2])).astype(x.dtype)], axis=1)
         for x, more in ((key, more_key), (value, more_value))

@@ -27,7 +27,7 @@ _SIZES = {1: "L", 2: "H, W"}
 
 @dataclass(eq=False, repr=False)
 class _Convolution:
-    """What the convolutions share."""
+    """Fields and calls that the convolutions share."""
 
     weight: Array
     """(out_channels, in_channels / groups, *kernel_size)"""
@@ -104,16 +104,16 @@ class _Convolution:
 
 
 class Conv1d(_Convolution):
-    """Convolve (N, C, L) or (C, L), as torch.nn.Conv1d (which is to say, correlate). Fields and `init` as `Conv2d`."""
+    """Convolve (N, C, L) or (C, L), as torch.nn.Conv1d (that is, correlate). Fields and `init` as `Conv2d`."""
 
     axes = 1
 
 
 class Conv2d(_Convolution):
-    """Convolve (N, C, H, W) or (C, H, W), as torch.nn.Conv2d (which is to say, correlate).
+    """Convolve (N, C, H, W) or (C, H, W), as torch.nn.Conv2d (that is, correlate).
 
-    `padding` is a number, one per axis, "valid" (none) or "same" (the output has the input's size; one more zero behind
-    than before where the number is odd). `padding_mode` knows zeros only.
+    `padding` is a number, one per axis, "valid" (none) or "same" (the output has the input's size; if that takes an odd
+    number of zeros, one more of them is behind than before). The only `padding_mode` is zeros.
     """
 
     axes = 2
@@ -121,7 +121,7 @@ class Conv2d(_Convolution):
 
 @dataclass(eq=False, repr=False)
 class _TransposedConvolution:
-    """What the transposed convolutions share."""
+    """Fields and calls that the transposed convolutions share."""
 
     weight: Array
     """(in_channels, out_channels / groups, *kernel_size)"""

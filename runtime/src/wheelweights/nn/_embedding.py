@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Embedding:
     """Look up a row of the weight for each integer: (*) -> (*, embedding_dim), in the dtype of the weight.
 
-    Only the rows asked for are read. torch's `padding_idx` and `max_norm` matter in training alone.
+    Only the rows asked for are read. torch's `padding_idx` and `max_norm` matter in training only.
     """
 
     weight: Array

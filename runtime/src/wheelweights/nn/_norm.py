@@ -27,9 +27,9 @@ class BatchNorm:
     bias: Array | None = None
     running_mean: Array | None = None
     running_var: Array | None = None
-    # Training alone needs it, so records are often made without it
+    # Only training needs it, so records are often made without it
     num_batches_tracked: Array | None = field(default=None, metadata={"optional": True})
-    """One integer, of use in training alone."""
+    """One integer, used in training only."""
     eps: float = 1e-5
     track_running_stats: bool = True
 
@@ -70,7 +70,7 @@ class BatchNorm:
             remedy = "Bind them, or set track_running_stats=False to normalise by the statistics of each batch."
             raise unfit(name, "running_mean and running_var", None, remedy)
         vectors = [v for v in (self.weight, self.bias, self.running_mean, self.running_var) if v is not None]
-        channels = {len(vector) for vector in vectors} | ({x.shape[1]} if x.ndim > 1 else set())
+        channels = {len(vector) for vector in vectors} | set(x.shape[1:2])
         if x.ndim not in (self._shapes or range(2, x.ndim + 1)) or len(channels) > 1:
             shapes = " or ".join(self._shapes.values() or ["(N, C, *)"])
             raise unfit(
@@ -97,7 +97,7 @@ class LayerNorm:
     """Bring the last axes, those of `normalized_shape`, to mean 0 and variance 1, then scale and shift each element."""
 
     weight: Array | None = None
-    """Of shape `normalized_shape`, which need not be given then."""
+    """Of shape `normalized_shape`, which may then be left out."""
     bias: Array | None = None
     normalized_shape: int | tuple[int, ...] | None = None
     eps: float = 1e-5
@@ -136,7 +136,7 @@ class RMSNorm:
     """Divide the last axes, those of `normalized_shape`, by the root of their mean square, then scale each element."""
 
     weight: Array | None = None
-    """Of shape `normalized_shape`, which need not be given then."""
+    """Of shape `normalized_shape`, which may then be left out."""
     normalized_shape: int | tuple[int, ...] | None = None
     eps: float | None = None
     """None: the spacing of the numbers next to 1 in the dtype of the computation (float32 for float16), as in torch."""
@@ -175,7 +175,7 @@ class GroupNorm:
     bias: Array | None = None
     """(C,)"""
     num_groups: int | None = None
-    """Must be set before a call: the parameters do not tell."""
+    """Must be set before a call: it does not follow from the parameters."""
     eps: float = 1e-5
 
     __repr__ = described
@@ -205,7 +205,7 @@ class GroupNorm:
     def _groups(self, x: Array) -> int:
         if self.num_groups is None:
             remedy = "Give num_groups when the layer is made, or bind to an instance that has it."
-            raise LayerError("GroupNorm: num_groups is not set, and the parameters do not tell it", remedy=remedy)
+            raise LayerError("GroupNorm: num_groups is not set, and does not follow from the parameters", remedy=remedy)
         vectors = [vector for vector in (self.weight, self.bias) if vector is not None]
         if x.ndim < 2 or x.shape[1] % self.num_groups or any(len(vector) != x.shape[1] for vector in vectors):
             channels = len(vectors[0]) if vectors else f"a multiple of {self.num_groups}"

@@ -74,8 +74,8 @@ def avg_pool2d(
 ) -> Array:
     """Return the mean of each window of the last two axes.
 
-    The padding counts as zeros; without `count_include_pad` it does not count at all. What `ceil_mode` lets hang over
-    the end of the padding never counts. `divisor_override` replaces the number that sums are divided by.
+    The padding counts as zeros; without `count_include_pad` it does not count at all. With `ceil_mode`, the part of a
+    window beyond the padding never counts. `divisor_override` replaces the number that sums are divided by.
     """
     windows = _windows("avg_pool2d", 2, (kernel_size, stride, padding, 1))
     return _avg_pool("avg_pool2d", x, windows, ceil_mode, count_include_pad=count_include_pad, divisor=divisor_override)
@@ -157,7 +157,7 @@ def _adaptive_avg_pool(name: str, x: Array, axes: int, output_size: int | tuple[
     if len(sizes) != axes or any(size is not None and size < 1 for size in sizes):
         raise unfit(f"{name}: output_size", f"a number or {axes} numbers, at least 1", output_size)
     for axis, outputs in enumerate(sizes, -axes):
-        if outputs not in {None, result.shape[axis]}:
+        if outputs is not None and outputs != result.shape[axis]:
             result = _interval_means(result, axis, outputs)
     return narrowed(result, x)
 
@@ -170,7 +170,7 @@ def _interval_means(x: Array, axis: int, outputs: int) -> Array:
     edges = np.arange(outputs + 1) * size
     first, last = edges[:-1] // outputs, -(-edges[1:] // outputs)
     x = np.moveaxis(x, axis, -1)
-    # reduceat sums from each index to the next and wants indices inside the array, while intervals end just behind it
+    # reduceat needs indices inside the array, but the last interval ends just behind it: so one more element
     behind = np.concatenate([x, np.zeros((*x.shape[:-1], 1), x.dtype)], axis=-1)
     sums: Any = np.add.reduceat(behind, np.stack([first, last], axis=-1).reshape(-1), axis=-1)[..., ::2]
     return np.moveaxis(sums / (last - first).astype(x.dtype), -1, axis)

@@ -1,7 +1,7 @@
 """Recurrent layers: LSTM and GRU.
 
-What torch's constructors ask for is told by the names and shapes of the parameters, so a layer here is its parameters
-and `batch_first`.
+The names and shapes of the parameters give everything that torch's constructors ask for, so a layer here is its
+parameters and `batch_first`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
-from wheelweights.errors import listed
+from wheelweights.errors import SHOWN_ITEMS, listed
 from wheelweights.nn._arrays import Array, LayerError, described, narrowed, unfit, uniform, widened
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
 @dataclass(eq=False, repr=False)
 class _Recurrent:
-    """What LSTM and GRU share."""
+    """Fields and calls that LSTM and GRU share."""
 
     parameters: dict[str, Array] = field(metadata={"flatten": True})
     """Every parameter under torch's own name: `weight_ih_l0`, `weight_hh_l0`, ..., `weight_ih_l1_reverse`."""
@@ -71,6 +71,47 @@ class _Recurrent:
             raise unfit(type(self).__name__, "a parameter `weight_ih_l0`", listed(self.parameters))
         return self.parameters["weight_ih_l0"]
 
+    def _run(self, x: Array, state: Sequence[Array] | None, sizes: tuple[int, ...]) -> tuple[Array, list[Array]]:
+        """Run all layers and directions; `sizes` are the features of each part of the state."""
+        _check(self, x)
+        unbatched, swapped = x.ndim == 2, x.ndim == 3 and self.batch_first
+        batch = () if unbatched else (x.shape[1 - swapped],)
+        suffixes = ("", "_reverse") if self.bidirectional else ("",)
+        count = self.num_layers * len(suffixes)
+        starts = _starts(self, state, [(count, *batch, size) for size in sizes])
+
+        wide, *arrays = widened(x, *starts, *self.parameters.values())
+        states, parameters = arrays[: len(sizes)], dict(zip(self.parameters, arrays[len(sizes) :], strict=True))
+        sequence = wide[:, None] if unbatched else wide.swapaxes(0, 1) if swapped else wide
+        states = [part[:, None] if unbatched else part for part in states]
+        sequence, ends = self._stacked(sequence, parameters, states, suffixes)
+        output = sequence[:, 0] if unbatched else sequence.swapaxes(0, 1) if swapped else sequence
+        last = [np.stack(parts)[:, 0] if unbatched else np.stack(parts) for parts in zip(*ends, strict=True)]
+        return narrowed(np.ascontiguousarray(output), x), [narrowed(part, x) for part in last]
+
+    def _stacked(
+        self, sequence: Array, parameters: dict[str, Array], states: list[Array], suffixes: tuple[str, ...]
+    ) -> tuple[Array, list[list[Array]]]:
+        """Run each layer on the output of the one before; return the last output, and all states at the end."""
+        ends: list[list[Array]] = []
+        for number in range(self.num_layers):
+            outputs: list[Array] = []
+            for suffix in suffixes:
+                names = {kind: f"{kind}_l{number}{suffix}" for kind in KINDS}
+                own = {kind: parameters[name] for kind, name in names.items() if name in parameters}
+                direction = -1 if suffix else 1
+                with np.errstate(over="ignore"):
+                    output, end = self._scan(sequence[::direction], own, [part[len(ends)] for part in states])
+                outputs.append(output[::direction])
+                ends.append(end)
+            sequence = np.concatenate(outputs, axis=-1) if len(outputs) > 1 else outputs[0]
+        return sequence, ends
+
+    @staticmethod
+    def _scan(x: Array, parameters: dict[str, Array], state: list[Array]) -> tuple[Array, list[Array]]:
+        """Read (L, N, features) in order with the parameters of one layer; return the outputs and the last state."""
+        raise NotImplementedError
+
 
 class LSTM(_Recurrent):
     """Long short-term memory, as torch.nn.LSTM: any number of layers, both directions, projections; no dropout.
@@ -105,14 +146,11 @@ class LSTM(_Recurrent):
         return cls(_random(rng, shapes, hidden_size), batch_first)
 
     def __call__(self, x: Array, state: tuple[Array, Array] | None = None) -> tuple[Array, tuple[Array, Array]]:
-        output, (hidden, cell) = _run(
-            self, np.asarray(x), state, (self.proj_size or self.hidden_size, self.hidden_size)
-        )
+        output, (hidden, cell) = self._run(np.asarray(x), state, (self.proj_size or self.hidden_size, self.hidden_size))
         return output, (hidden, cell)
 
     @staticmethod
     def _scan(x: Array, parameters: dict[str, Array], state: list[Array]) -> tuple[Array, list[Array]]:
-        """Read (L, N, features) in order with the parameters of one layer; return the outputs and the last state."""
         recur, project = parameters["weight_hh"].T, parameters.get("weight_hr")
         biases = parameters["bias_ih"] + parameters["bias_hh"] if "bias_ih" in parameters else None
         entering = _projected(x, parameters["weight_ih"], biases)
@@ -160,12 +198,11 @@ class GRU(_Recurrent):
         return cls(_random(rng, shapes, hidden_size), batch_first)
 
     def __call__(self, x: Array, state: Array | None = None) -> tuple[Array, Array]:
-        output, (hidden,) = _run(self, np.asarray(x), None if state is None else (state,), (self.hidden_size,))
+        output, (hidden,) = self._run(np.asarray(x), None if state is None else (state,), (self.hidden_size,))
         return output, hidden
 
     @staticmethod
     def _scan(x: Array, parameters: dict[str, Array], state: list[Array]) -> tuple[Array, list[Array]]:
-        """Read (L, N, features) in order with the parameters of one layer; return the outputs and the last state."""
         recur, bias = parameters["weight_hh"].T, parameters.get("bias_hh")
         entering = _projected(x, parameters["weight_ih"], parameters.get("bias_ih"))
         (hidden,) = state
@@ -188,28 +225,7 @@ class GRU(_Recurrent):
         return output, [hidden]
 
 
-def _run(
-    layer: LSTM | GRU, x: Array, state: Sequence[Array] | None, sizes: tuple[int, ...]
-) -> tuple[Array, list[Array]]:
-    """Run all layers and directions; `sizes` are the features of each part of the state."""
-    _check(layer, x)
-    unbatched, swapped = x.ndim == 2, x.ndim == 3 and layer.batch_first
-    batch = () if unbatched else (x.shape[1 - swapped],)
-    suffixes = ("", "_reverse") if layer.bidirectional else ("",)
-    count = layer.num_layers * len(suffixes)
-    starts = _starts(layer, state, [(count, *batch, size) for size in sizes])
-
-    wide, *arrays = widened(x, *starts, *layer.parameters.values())
-    states, parameters = arrays[: len(sizes)], dict(zip(layer.parameters, arrays[len(sizes) :], strict=True))
-    sequence = wide[:, None] if unbatched else wide.swapaxes(0, 1) if swapped else wide
-    states = [part[:, None] if unbatched else part for part in states]
-    sequence, ends = _stacked(layer, sequence, parameters, states, suffixes)
-    output = sequence[:, 0] if unbatched else sequence.swapaxes(0, 1) if swapped else sequence
-    last = [np.stack(parts)[:, 0] if unbatched else np.stack(parts) for parts in zip(*ends, strict=True)]
-    return narrowed(np.ascontiguousarray(output), x), [narrowed(part, x) for part in last]
-
-
-def _starts(layer: LSTM | GRU, state: Sequence[Array] | None, shapes: list[tuple[int, ...]]) -> list[Array]:
+def _starts(layer: _Recurrent, state: Sequence[Array] | None, shapes: list[tuple[int, ...]]) -> list[Array]:
     """Return the parts of the state at the start: those given, which must have the shapes, or zeros."""
     if state is None:
         return [np.zeros(shape, np.float32) for shape in shapes]
@@ -221,25 +237,6 @@ def _starts(layer: LSTM | GRU, state: Sequence[Array] | None, shapes: list[tuple
         if part.shape != shape:
             raise unfit(name, f"a state of shape {shape}", part.shape)
     return parts
-
-
-def _stacked(
-    layer: LSTM | GRU, sequence: Array, parameters: dict[str, Array], states: list[Array], suffixes: tuple[str, ...]
-) -> tuple[Array, list[list[Array]]]:
-    """Run each layer on the output of the one before; return the last output, and all states at the end."""
-    ends: list[list[Array]] = []
-    for number in range(layer.num_layers):
-        outputs = []
-        for suffix in suffixes:
-            names = {kind: f"{kind}_l{number}{suffix}" for kind in KINDS}
-            own = {kind: parameters[name] for kind, name in names.items() if name in parameters}
-            direction = -1 if suffix else 1
-            with np.errstate(over="ignore"):
-                output, end = layer._scan(sequence[::direction], own, [part[len(ends)] for part in states])
-            outputs.append(output[::direction])
-            ends.append(end)
-        sequence = np.concatenate(outputs, axis=-1) if len(outputs) > 1 else outputs[0]
-    return sequence, ends
 
 
 def _projected(x: Array, weight: Array, bias: Array | None) -> Array:
@@ -280,7 +277,7 @@ def _random(rng: Generator | None, shapes: dict[str, tuple[int, ...]], hidden_si
     return {name: uniform(rng, shape, hidden_size**-0.5) for name, shape in shapes.items()}
 
 
-def _check(layer: LSTM | GRU, x: Array) -> None:
+def _check(layer: _Recurrent, x: Array) -> None:
     name = type(layer).__name__
     if x.ndim not in {2, 3} or x.shape[-1] != layer.input_size:
         layout = "N, L" if layer.batch_first else "L, N"
@@ -302,7 +299,7 @@ def _check(layer: LSTM | GRU, x: Array) -> None:
         ]
         raise LayerError(
             f"{name}: the parameters do not fit together",
-            details=details[:8],
+            details=details[:SHOWN_ITEMS],
             expected=expected_shapes,
             found=found_shapes,
         )

@@ -1,0 +1,157 @@
+"""The options as flags: how the command line spells them, offers them and reads them.
+
+Everything is made from the fields of a model in `options.model`, by the form that the kind of each gives to a flag: a
+new option is a new flag without a change here.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+import click
+
+from hatch_wheelweights.errors import ConfigError, Faults, Place, Spelling
+from hatch_wheelweights.options.model import ConversionOptions, specs
+from hatch_wheelweights.options.reading import read_keywords
+from wheelweights.errors import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from hatch_wheelweights.errors import Option
+    from hatch_wheelweights.options.model import Spec
+
+    Command = TypeVar("Command", bound=Callable[..., object])
+
+__all__ = ["FLAGS", "flag_options", "read_flags", "spelling_of"]
+
+Options = TypeVar("Options")
+
+
+# How they are spelt
+
+
+def spelling_of(model: type[Any]) -> Spelling:
+    """Return the spelling of the options of a model as flags, with words quoted as a shell needs it.
+
+    An option that is on by default is named by the flag that turns it off: `--no-reindex`.
+    """
+    on = _on_by_default(model)
+    return Spelling(
+        name=lambda name: _flag(name, negated=name in on),
+        setting=_setting,
+        setting_it=lambda settings: f"Add: {' '.join(settings)}",
+    )
+
+
+def _flag(name: str, *, negated: bool = False) -> str:
+    return f"--{'no-' if negated else ''}{name.replace('_', '-')}"
+
+
+def _setting(name: str, value: object) -> str:
+    """Return a flag with its value: once, or as often as the value has parts."""
+    if isinstance(value, bool):
+        return _flag(name, negated=not value)
+    return " ".join(" ".join([_flag(name), *map(_in_a_shell, words)]) for words in _words(value))
+
+
+def _words(value: object) -> list[list[str]]:
+    """Return the words of each flag that a value takes: texts, rules as tables or pairs, or a table of texts."""
+    if isinstance(value, Mapping):
+        return [[f"{key}={text}"] for key, text in cast("Mapping[str, object]", value).items()]
+    if not isinstance(value, list | tuple):
+        return [[str(value)]]
+    return [_parts(one) for one in cast("Sequence[object]", value)]
+
+
+def _parts(one: object) -> list[str]:
+    if isinstance(one, Mapping):
+        return [str(part) for part in cast("Mapping[str, object]", one).values()]
+    return [str(part) for part in cast("Sequence[object]", one)] if isinstance(one, list | tuple) else [str(one)]
+
+
+def _in_a_shell(word: str) -> str:
+    return shlex.quote(word) if word.isprintable() else json.dumps(word)
+
+
+def _on_by_default(model: type[Any]) -> set[str]:
+    return {field.name for field in fields(model) if field.default is True}
+
+
+FLAGS: Final = spelling_of(ConversionOptions)
+
+
+# How they are offered
+
+
+def flag_options(model: type[Any], *, without: Collection[str] = ()) -> Callable[[Command], Command]:
+    """Give a command the options of a model as flags; it takes their values as keyword arguments, for `read_flags`."""
+
+    def decorate(command: Command) -> Command:
+        on = _on_by_default(model)
+        for option, spec in reversed(specs(model).items()):  # click shows the one first that is added last
+            if option not in without:
+                flag = _flag(option, negated=option in on)
+                command = click.option(flag, str(option), **_form(spec, negated=option in on))(command)
+        return command
+
+    return decorate
+
+
+def _form(spec: Spec, *, negated: bool) -> dict[str, Any]:
+    """Return what click needs to know of a flag. The help of an option is a sentence that begins with a verb."""
+    kind = spec.kind
+    if kind.flag == "switch":
+        return {"is_flag": True, "help": f"Do not {spec.help[0].lower()}{spec.help[1:]}" if negated else spec.help}
+    if kind.flag == "word":
+        return {"metavar": "|".join(kind.names), "help": spec.help}
+    words = len(kind.names) if kind.flag == "pairs" else 1
+    return {"multiple": True, "nargs": words, "metavar": " ".join(kind.names), "help": f"{spec.help} Repeatable."}
+
+
+# How they are read
+
+_ABSENT: Final = (None, False, ())  # what click gives for a flag that is not there, by its form
+
+
+def read_flags(model: type[Options], flags: Mapping[str, Any]) -> Options:
+    """Return the options of a model that flags give; a flag that is not there leaves the default.
+
+    Raises one ConfigError with all faults, each at its flag.
+    """
+    faults = Faults()
+    on = _on_by_default(model)
+    given: dict[str, object] = {
+        option: _given(option, spec, flags[option], faults, negated=option in on)
+        for option, spec in specs(model).items()
+        if flags.get(option) not in _ABSENT
+    }
+    try:
+        options = read_keywords(model, given)
+    except ConfigError as error:
+        raise ConfigError(*error.faults, *faults) from error
+    faults.raise_any()
+    return options
+
+
+def _given(option: Option, spec: Spec, value: Any, faults: Faults, *, negated: bool) -> object:
+    """Return the value that a flag gives to an option."""
+    if spec.kind.flag == "switch":
+        return not negated
+    return _table(option, spec, value, faults) if spec.kind.flag == "assignments" else value
+
+
+def _table(option: Option, spec: Spec, assignments: Sequence[str], faults: Faults) -> dict[str, str]:
+    table: dict[str, str] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not name or not equals:
+            faults.add(Place((option,)), f"expected {spec.kind.names[0]}, found {quoted(assignment)}")
+        elif name in table:
+            faults.add(Place((option,)), f"expected each key once, found {quoted(name)} twice")
+        table[name] = text
+    return table

@@ -1,0 +1,64 @@
+"""An inspection for machines: the JSON document that `--json` prints."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from hatch_wheelweights.errors import spelt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hatch_wheelweights.errors import Spelling
+    from hatch_wheelweights.looking.inspect import Inspection, TensorFacts
+
+__all__ = ["json_document"]
+
+
+def json_document(inspection: Inspection, spelling: Spelling) -> dict[str, Any]:
+    """Return an inspection as plain values. These keys stay as they are; others may be added.
+
+    `path`, `kind`, `size` (bytes of the file); `tensors`: a list of `key`, `source` (the key in the checkpoint),
+    `shape`, `dtype`, `new_dtype`, `nbytes` (null: unknown), `kept`, `tied_to`, `fault`, `notes`; `others`: key ->
+    description; `metadata`; `warnings`; `config`; `problem` and `top_level` (key -> what it holds) if the root is
+    not a state_dict; `records`: for a wheel, one such object each.
+    """
+    return {
+        "path": inspection.path,
+        "kind": inspection.kind,
+        "size": inspection.size,
+        "tensors": [_tensor(tensor, spelling) for tensor in inspection.tensors],
+        "others": dict(inspection.others),
+        "metadata": _finite(inspection.metadata),
+        "warnings": [spelt(warning, spelling) for warning in inspection.warnings],
+        "config": _finite(inspection.config),
+        "problem": None if inspection.problem is None else spelt(inspection.problem.fact, spelling),
+        "top_level": dict(inspection.top_level),
+        "records": [json_document(record, spelling) for record in inspection.records],
+    }
+
+
+def _tensor(tensor: TensorFacts, spelling: Spelling) -> dict[str, Any]:
+    return {
+        "key": tensor.key,
+        "source": tensor.source,
+        "shape": list(tensor.shape),
+        "dtype": tensor.dtype,
+        "new_dtype": tensor.new_dtype,
+        "nbytes": tensor.nbytes,
+        "kept": tensor.kept,
+        "tied_to": tensor.tied_to,
+        "fault": None if tensor.fault is None else spelt(tensor.fault, spelling),
+        "notes": [spelt(note, spelling) for note in tensor.notes],
+    }
+
+
+def _finite(value: Any) -> Any:
+    """Return plain values with infinite floats and NaN, which JSON lacks, as text."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, Mapping):
+        return {name: _finite(one) for name, one in cast("Mapping[str, Any]", value).items()}
+    return [_finite(one) for one in cast("Sequence[Any]", value)] if isinstance(value, list) else value

@@ -1,0 +1,158 @@
+"""Opening a checkpoint: what it is, what it holds, its tensors by their final keys, and its configuration."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import Future
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from hatch_wheelweights.checkpoint import Contents, digest, naming, read
+from hatch_wheelweights.checkpoint.tensors import MAX_EXPANSION, READING
+from hatch_wheelweights.checkpoint.zip import INFLATED_RATIO
+from hatch_wheelweights.errors import EXCLUDE, CheckpointError, Do
+from hatch_wheelweights.options.model import TensorOptions
+from hatch_wheelweights.options.reading import method_keywords_of, read_keywords
+from hatch_wheelweights.steps.configuration import config_value, place_of
+from hatch_wheelweights.steps.pipeline import StateDict, state_dict
+from wheelweights.config import build
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from types import TracebackType
+
+    from hatch_wheelweights.checkpoint import LazyTensor
+
+__all__ = ["Checkpoint", "load_config", "open_checkpoint"]
+
+T = TypeVar("T")
+
+
+class Checkpoint:
+    """An open checkpoint: what it is, and what it holds.
+
+    `kind` is "pytorch-zip", "pytorch-legacy", "pytorch-tar", "torchscript", "pytorch-export", "safetensors",
+    "sharded-pytorch" or "sharded-safetensors". `tree` is nested dicts, lists and values, with a `LazyTensor` for each
+    tensor and an inert `Opaque` or `Global` for what only the program that saved it could rebuild. `files` are the
+    paths of the files it is made of, `size` their bytes; each was opened once. `metadata` is what a safetensors header
+    says besides; `warnings` says what is unusual about the file. Tensors taken from it stay readable after `close`.
+    """
+
+    def __init__(self, path: Path, shown: str, contents: Contents) -> None:
+        self.path = path
+        self.kind = contents.kind
+        self.warnings = contents.warnings
+        self.metadata = contents.metadata
+        self.files = tuple(file.path for file in contents.files)
+        self.size = sum(file.size for file in contents.files)
+        self._shown = shown
+        self._contents: Contents | None = contents
+        self._digest: Future[str] | None = None
+
+    @property
+    def tree(self) -> Any:
+        """What the file holds, as nested plain values and inert nodes."""
+        return self._open_contents().tree
+
+    @method_keywords_of(TensorOptions)
+    def state_dict(self, top_level_key: str | Sequence[str] | None = None, **options: Any) -> StateDict:
+        """Return the tensors by their final keys; nothing is read yet.
+
+        The options are those of the build hook, by the same names. The result is a dict whose `report` says what became
+        of every key. Raises ConfigError for options that are wrong in themselves, CheckpointError where the part that
+        is asked for is not a state_dict, and RemapError where renaming would lose a tensor.
+        """
+        return self.tensors(read_keywords(TensorOptions, {"top_level_key": top_level_key, **options}))
+
+    def tensors(self, options: TensorOptions) -> StateDict:
+        """Return the tensors that options select, which have been checked; see `state_dict`."""
+        tree = self.tree
+        with naming(self._shown):
+            tensors = state_dict(tree, options)
+            self._check_expansion(tensors.values())
+            return tensors
+
+    def _check_expansion(self, tensors: Iterable[LazyTensor]) -> None:
+        """Check that the tensors together are in proportion to the file: views can overlap, and be expanded."""
+        limit = MAX_EXPANSION + INFLATED_RATIO * self.size
+        total = sum({tensor.tie: tensor.nbytes for tensor in tensors if tensor.fault is None}.values())
+        if total > limit:
+            raise CheckpointError(
+                f"its tensors take {total:,} bytes, expected at most {limit:,} in a file of this size",
+                expected=limit,
+                found=total,
+                remedy=Do("Save tensors before expand(), or leave the expanded ones out with ", EXCLUDE, "."),
+            )
+
+    def start_digest(self) -> Future[str]:
+        """Begin to compute the SHA-256 of what was opened, in a thread, unless that was done before.
+
+        Of several files, it is that of the list of theirs as sha256sum prints it.
+        """
+        if self._digest is None:
+            self._digest = Future()
+            Thread(target=_complete, args=(self._digest, self._open_contents()), daemon=True).start()
+        return self._digest
+
+    def close(self) -> None:
+        """Let go of the file. Arrays and tensors that were taken from it keep it mapped as long as they live."""
+        if self._contents is None:
+            return
+        if self._digest is not None:
+            self._digest.exception()  # wait: the thread reads from the descriptors
+        for file in self._contents.files:
+            file.close()
+        self._contents = None
+
+    def _open_contents(self) -> Contents:
+        if self._contents is None:
+            raise CheckpointError("the checkpoint is closed", path=self._shown)
+        return self._contents
+
+    def __enter__(self) -> Checkpoint:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Checkpoint {self._shown!r}: {self.kind}>"
+
+
+def _complete(future: Future[str], contents: Contents) -> None:
+    try:
+        future.set_result(digest(contents.files))
+    except BaseException as error:  # noqa: BLE001 (whoever waits for the result raises it)
+        future.set_exception(error)
+
+
+def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Open a checkpoint of any supported container, told by its content.
+
+    Nothing of the file is executed and no tensor is read. Raises CheckpointError (UnsafePickleError for a pickle that
+    asks for code), whose message names the file, for whatever is not a well-formed checkpoint.
+    """
+    shown = READING.get() or os.fspath(path)  # a caller that has named the file already knows what the user wrote
+    with naming(shown):
+        return Checkpoint(Path(path), shown, read(Path(path)))
+
+
+@overload
+def load_config(path: str | os.PathLike[str], key: str | Sequence[str], Config: None = None) -> Any: ...  # noqa: N803
+@overload
+def load_config(path: str | os.PathLike[str], key: str | Sequence[str], Config: type[T]) -> T: ...  # noqa: N803
+def load_config(path: str | os.PathLike[str], key: str | Sequence[str], Config: type[Any] | None = None) -> Any:  # noqa: N803
+    """Return the configuration under a key of a checkpoint (or a list of nested keys): plain values, or a dataclass.
+
+    Plain values are those of JSON (dict, list, str, int, float, bool, None; a float may be infinite or NaN); for a
+    dataclass see `wheelweights.config.build`. No tensor is read and nothing of the file is run. Raises CheckpointError
+    for a missing key, for a value with no plain form, and, all together, for whatever does not fit the dataclass.
+    """
+    with naming(os.fspath(path)), open_checkpoint(path) as checkpoint:
+        value = config_value(checkpoint.tree, key)
+        if Config is None:
+            return value
+        return build(Config, value, place_of(key), error=CheckpointError)

@@ -1,0 +1,56 @@
+"""How the table in pyproject.toml spells options, and where it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from hatch_wheelweights.errors import Place, Spelling
+from wheelweights.errors import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["TABLE", "TOML", "record_place", "records_place", "toml_name"]
+
+# A true suffix of the path in pyproject.toml and in hatch.toml, in the build's table and in a target's.
+TABLE: Final = "hooks.wheelweights"
+
+
+def records_place() -> Place:
+    """Return the place of the records' tables."""
+    return Place((TABLE, "records"), TOML)
+
+
+def record_place(number: int) -> Place:
+    """Return the place of one record's table."""
+    return records_place() / number
+
+
+def toml_name(name: str) -> str:
+    """Return the name of an option as the table has it."""
+    return name.replace("_", "-")
+
+
+def _toml_value(value: object) -> str:
+    """Return a value as TOML: text with backslashes in single quotes, as regular expressions are best written."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        literal = "\\" in value and "'" not in value and value.isprintable()
+        return f"'{value}'" if literal else printable(json.dumps(value, ensure_ascii=False))
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{name} = {_toml_value(one)}' for name, one in value.items())} }}"
+    return f"[{', '.join(map(_toml_value, value))}]" if isinstance(value, list | tuple) else json.dumps(value)
+
+
+def _lines_to_add(settings: Sequence[str]) -> str:
+    return f"Add the line{'s' if len(settings) > 1 else ''}: {' and '.join(settings)}"
+
+
+def _setting(name: str, value: object) -> str:
+    return f"{toml_name(name)} = {_toml_value(value)}"
+
+
+TOML: Final = Spelling(toml_name, _setting, _lines_to_add)

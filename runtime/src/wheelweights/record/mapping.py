@@ -1,0 +1,189 @@
+"""An open record: a mapping of keys to arrays, and what the header says of each."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from wheelweights.dtypes import DTYPES, numpy_dtype, widen
+from wheelweights.errors import DtypeError, RecordError, quoted
+from wheelweights.record.faults import damaged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import TypeAlias
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Reopen: TypeAlias = tuple[Callable[..., "Record"], tuple[Any, ...]]  # what `__reduce__` returns
+
+__all__ = ["Record", "TensorInfo", "read_only"]
+
+C = TypeVar("C")
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """What the header says of one tensor.
+
+    `nbytes` is the size of its values, `offset` the place of the first of them in the file (None in a record that Burn
+    wrote), `source` the key that it had in the checkpoint.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    nbytes: int
+    offset: int | None
+    source: str
+    crc32: int | None = None
+
+
+class Record(Mapping[str, "NDArray[Any]"]):
+    """The tensors of an open record by key, in the checkpoint's order: read-only arrays, views of the mapped file.
+
+    bfloat16 and float8 come with the dtypes of `ml_dtypes`, or, in a record opened with `widen=True`, as float32
+    copies. Many threads can read one record. Arrays stay valid after `close`, because each of them keeps the file
+    mapped. Pickling and copying open the file again.
+    """
+
+    def __init__(
+        self,
+        infos: Mapping[str, TensorInfo],
+        raw: Callable[[str], NDArray[np.uint8]],
+        *,
+        metadata: dict[str, Any],
+        path: str,
+        format: str = "wheelweights",  # noqa: A002 (the word of the format itself)
+        widen: bool = False,
+        reopen: Reopen | None = None,
+        padding: Callable[[], Iterable[tuple[str, NDArray[np.uint8]]]] = tuple,
+    ) -> None:
+        self.metadata = metadata
+        self.path = path
+        self.format = format
+        self._infos = infos
+        self._raw: Callable[[str], NDArray[np.uint8]] | None = raw
+        self._widen = widen
+        self._reopen = reopen
+        self._padding = padding
+
+    def __getitem__(self, key: str) -> NDArray[Any]:
+        info = self._infos[key]
+        raw = self.raw(key)
+        if info.dtype == "bool" and raw.size and raw.max() > 1:
+            raise damaged(f"expected bytes 0 and 1 in a bool tensor, found {raw.max()}", key, path=self.path)
+        if self._widen and DTYPES[info.dtype].numpy is None:
+            return read_only(widen(raw, info.dtype).reshape(info.shape))
+        try:
+            dtype = numpy_dtype(info.dtype)
+        except DtypeError as error:
+            error.path, error.key = self.path, key
+            raise
+        array = raw.view(dtype).reshape(info.shape)
+        return array if array.flags.aligned else read_only(array.copy())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._infos)
+
+    def __len__(self) -> int:
+        return len(self._infos)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._infos
+
+    def __eq__(self, other: object) -> bool:
+        return self is other  # comparing values would read everything
+
+    def __hash__(self) -> int:
+        return object.__hash__(self)
+
+    def __repr__(self) -> str:
+        return f"<Record {self.path!r}: {len(self):,} tensors>"
+
+    def info(self, key: str) -> TensorInfo:
+        """Return what the header says of a tensor, without touching its bytes.
+
+        Raises KeyError for a key that is not there.
+        """
+        return self._infos[key]
+
+    def raw(self, key: str) -> NDArray[np.uint8]:
+        """Return a tensor's bytes as they are stored (little-endian, C order): flat, read-only, not copied."""
+        if self._raw is None:
+            raise RecordError(
+                "the record is closed", path=self.path, remedy="Open it again, or take the arrays before closing."
+            )
+        return self._raw(key)
+
+    @overload
+    def config(self) -> Any: ...
+    @overload
+    def config(self, config: type[C]) -> C: ...
+    def config(self, config: type[C] | None = None) -> Any:
+        """Return the configuration that the build baked in: plain values, or an instance of a dataclass.
+
+        Raises RecordError if there is none, and, with every fault and its path, if it does not fit the dataclass.
+        """
+        if "config" not in self.metadata:
+            raise RecordError(
+                "no configuration in this record",
+                path=self.path,
+                remedy="Set config-key for it where it is built (tool.hatch.build.hooks.wheelweights).",
+            )
+        if config is None:
+            return self.metadata["config"]
+        from wheelweights.config import build  # noqa: PLC0415 (only needed here)
+
+        return build(config, self.metadata["config"], "config", path=self.path)
+
+    def state_dict(self, source_keys: bool = False) -> dict[str, NDArray[Any]]:
+        """Return a plain dict of all arrays (views); with `source_keys`, under the names they had in the checkpoint."""
+        return {self._infos[key].source if source_keys else key: array for key, array in self.items()}
+
+    def verify(self) -> None:
+        """Read everything and check it: CRC-32, bools, zeros between the tensors.
+
+        Raises RecordError for the first fault.
+        """
+        for key, info in self._infos.items():
+            found = zlib.crc32(self.raw(key).data)
+            if info.crc32 is not None and found != info.crc32:
+                fact = f"damaged: expected CRC-32 {info.crc32:08x}, found {found:08x}"
+                raise damaged(fact, key, path=self.path, expected=info.crc32, found=found)
+            if info.dtype == "bool":
+                self[key]
+        for key, zeros in self._padding():
+            if zeros.any():
+                fact = f"expected zeros after the values, found {quoted(bytes(zeros[:16]))}"
+                raise damaged(fact, key, path=self.path)
+
+    def close(self) -> None:
+        """Let go of the file. Arrays taken from the record keep it mapped and stay valid."""
+        self._raw = None
+        self._padding = tuple
+
+    def __enter__(self) -> Record:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> Reopen:
+        if self._reopen is None:
+            raise RecordError("a record that is not a file of its own cannot be pickled or copied", path=self.path)
+        return self._reopen
+
+    def __copy__(self) -> Record:
+        return self  # immutable, and so are its arrays
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Record:
+        return self
+
+
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """Return the array itself, protected against writing."""
+    array.flags.writeable = False
+    return array

@@ -1,0 +1,144 @@
+"""The pickle machine: every opcode is known, faults say where they are, and keys are cheap."""
+
+from __future__ import annotations
+
+import pickletools
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hatch_wheelweights.checkpoint import Global, Opaque, pickle
+from hatch_wheelweights.checkpoint.allowed import find
+from hatch_wheelweights.checkpoint.nodes import cheap_key
+from hatch_wheelweights.checkpoint.opcodes import OPERATIONS, REFUSED, STOP
+from hatch_wheelweights.checkpoint.tensors import Storage, strided_tensor
+from hatch_wheelweights.errors import CheckpointError, UnsafePickleError
+from making.pickles import call, name, pickled
+
+# ------------------------------------------------------------------------------------------------------------- opcodes
+
+PYTHONS = {opcode.code.encode("latin-1"): opcode.name for opcode in pickletools.opcodes}
+
+
+def test_every_opcode_of_python_makes_a_move_or_is_refused() -> None:
+    """An opcode of a new protocol is missing here until somebody has decided."""
+    assert OPERATIONS.keys() | REFUSED.keys() | {STOP} == PYTHONS.keys()
+    assert not OPERATIONS.keys() & REFUSED.keys()
+    assert STOP not in OPERATIONS | REFUSED
+
+
+def test_the_refused_opcodes_have_pythons_names() -> None:
+    assert {opcode: PYTHONS[opcode] for opcode in REFUSED} == REFUSED
+
+
+@pytest.mark.parametrize("opcode", REFUSED, ids=REFUSED.values())
+def test_a_refused_opcode_is_named(opcode: bytes) -> None:
+    with pytest.raises(CheckpointError) as caught:
+        pickle.load(b"\x80\x02" + opcode + b".", find=find)
+    assert str(caught.value) == (
+        f"pickle has opcode {REFUSED[opcode]} (0x{opcode.hex()}), which no checkpoint needs (at byte 2 of the pickle)"
+    )
+
+
+def test_an_unknown_opcode_is_shown() -> None:
+    with pytest.raises(CheckpointError) as caught:
+        pickle.load(b"N0\xff", find=find)
+    assert str(caught.value) == "pickle has opcode 0xff, which no checkpoint needs (at byte 2 of the pickle)"
+
+
+# ------------------------------------------------------------------------------------------------------ where it failed
+
+
+@pytest.mark.parametrize(
+    ("data", "fact", "position"),
+    [
+        (b"\x80\x06N.", "expected pickle protocol 0 to 5, found 6", 0),
+        (b"NN.", "malformed pickle: STOP leaves values on the stack", 2),
+        (b"N\x85", "malformed pickle: expected 1 more bytes, found 0", 2),
+        (b"0", "malformed pickle: there is no mark on the stack", 0),
+        (b"N\x86.", "malformed pickle: it takes more values than there are", 1),
+        (b"h\x07.", "malformed pickle: it asks for a memo entry that is not there", 0),
+        (b"](K\x01u.", "malformed pickle: a key has no value", 4),
+        (b"NNb.", "malformed pickle: a NoneType is given a state", 2),
+        (b"NNs.", "malformed pickle: it takes more values than there are", 2),
+        (b"N)R.", "pickle calls a NoneType, which no state_dict needs", 2),
+        (b"NQ.", "pickle refers to a storage, but there can be none here", 1),
+    ],
+)
+def test_a_fault_has_a_position(data: bytes, fact: str, position: int) -> None:
+    """`fact` is whole without it."""
+    with pytest.raises(CheckpointError) as caught:
+        pickle.load(b"xyz" + data, find=find, start=3, where="the stream")
+    error = caught.value
+    assert (error.fact, error.args[0]) == (fact, fact)
+    assert error.position == f"byte {3 + position:,} of the stream"
+    assert str(error).splitlines()[0] == f"{fact} (at byte {3 + position:,} of the stream)"
+
+
+def test_large_positions_are_grouped() -> None:
+    with pytest.raises(CheckpointError) as caught:
+        pickle.load(b"N0" * 5_000 + b"0.", find=find, where="archive/data.pkl")
+    assert caught.value.position == "byte 10,000 of archive/data.pkl"
+
+
+@pytest.mark.parametrize("strange", ["<here>", "{here}", "%s", "position"])
+def test_a_name_is_never_taken_for_a_part_of_the_message(strange: str) -> None:
+    with pytest.raises(UnsafePickleError) as caught:
+        pickle.load(name("os", strange) + b".", find=find)
+    assert str(caught.value).splitlines()[0] == (
+        f"pickle asks for `os.{strange}`, which no state_dict needs (at byte 0 of the pickle)"
+    )
+    assert caught.value.found == f"os.{strange}"
+
+
+def test_a_storage_that_cannot_be_given_has_the_position_of_its_reference() -> None:
+    def persistent_load(pid: Any) -> Any:
+        raise CheckpointError(f"no storage {pid}")
+
+    with pytest.raises(CheckpointError) as caught:
+        pickle.load(b"]K\x05Q.", find=find, persistent_load=persistent_load)
+    assert str(caught.value) == "no storage 5 (at byte 3 of the pickle)"
+
+
+# ---------------------------------------------------------------------------------------------------------------- nodes
+
+TENSOR = strided_tensor(Storage(4, lambda: np.zeros(4, np.uint8)), "float32", 0, (1,), (1,))
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["a", b"a", 1, True, 1.5, None, np.float32(1), ("a", 1), (1, 2), (), Global("m", "C"), Opaque("m", "C"), TENSOR],
+    ids=repr,
+)
+def test_a_cheap_key_is_a_key(key: Any) -> None:
+    assert cheap_key(key) is key
+    pickle_key = {key: 1}
+    assert pickle_key[key] == 1
+
+
+@pytest.mark.parametrize("key", [1j, np.complex128(1), frozenset(), ((1,),), (1,) * 65, 1 << 60], ids=repr)
+def test_a_key_whose_hash_is_expensive_becomes_a_node(key: Any) -> None:
+    found = cheap_key(key)
+    assert isinstance(found, Opaque)
+    assert (found.module, found.name, found.args) == ("builtins", type(key).__name__, (key,))
+
+
+def test_tuples_of_numbers_are_keys_while_they_are_few() -> None:
+    assert cheap_key((1, 2), numbers=False).args == ((1, 2),)
+    assert cheap_key((1, "a"), numbers=False) == (1, "a")
+
+
+@pytest.mark.parametrize("key", [[], {}, set(), ([],), np.dtype("f4"), bytearray()], ids=repr)
+def test_what_is_no_key_is_refused(key: Any) -> None:
+    with pytest.raises(TypeError, match=r" is a key$"):
+        cheap_key(key)
+
+
+def test_a_name_and_what_it_gives_are_inert() -> None:
+    (made, end) = pickle.load(pickled(call(name("mymodule", "Thing"), 1, "a")), find=find)
+    assert end == len(pickled(call(name("mymodule", "Thing"), 1, "a")))
+    assert isinstance(made, Opaque)
+    assert (str(made), repr(made), made.args) == ("mymodule.Thing", "<Opaque mymodule.Thing>", (1, "a"))
+    (named, _) = pickle.load(name("mymodule", "Thing") + b".", find=find)
+    assert named == Global("mymodule", "Thing")

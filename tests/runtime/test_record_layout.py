@@ -1,0 +1,79 @@
+"""The arithmetic of the layout, and that its specification is that of the code."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wheelweights.dtypes import DTYPES
+from wheelweights.record import layout
+
+
+def test_the_specification_names_every_dtype() -> None:
+    listed = re.search(r"`dtype` is one of: (.+?)\. Bools", str(layout.__doc__), re.DOTALL)
+    assert listed is not None
+    assert re.split(r",\s+", listed[1]) == list(DTYPES)
+
+
+def test_the_specification_shows_the_first_bytes() -> None:
+    shown = re.search(r"::\n\n(.+?)\n\n", str(layout.__doc__), re.DOTALL)
+    assert shown is not None
+    first, *entries = shown[1].splitlines()
+    assert first.split()[0] == f"{0x80 | len(entries):x}"
+    assert tuple(re.findall(r'^    (..) "(\w+)"', "\n".join(entries), re.MULTILINE)) == tuple(
+        (f"{0xA0 | len(name):x}", name) for name in layout.ENTRIES
+    )
+
+
+def test_a_preamble_is_the_start_of_a_map_with_the_first_entries() -> None:
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(layout.preamble(4_096))
+    assert unpacker.read_map_header() == len(layout.ENTRIES)
+    pairs = [(unpacker.unpack(), unpacker.unpack()) for _ in range(3)]
+    assert pairs == [("format", "wheelweights"), ("version", layout.VERSION), ("header_size", 4_096)]
+    assert unpacker.tell() == layout.PREAMBLE_BYTES
+
+
+def test_a_preamble_gives_its_size_back_and_nothing_else_does() -> None:
+    head = layout.preamble(123)
+    assert layout.header_size(head + b"more") == 123
+    assert layout.header_size(head[:-1]) is None
+    assert layout.header_size(b"\x88" + head[1:]) is None
+    assert layout.version(head) == layout.version(b"\x88" + head[1:]) == b"\1"
+    assert layout.version(b"PK\3\4") == b""
+
+
+@pytest.mark.parametrize(("nbytes", "size"), [(0, 59), (1, 59), (59, 59), (60, 123), (123, 123), (124, 187)])
+def test_a_buffer_is_59_modulo_64(nbytes: int, size: int) -> None:
+    assert layout.buffer_size(nbytes) == size
+
+
+def test_the_largest_buffer_is_one_that_a_bin32_can_have() -> None:
+    assert layout.buffer_size(layout.MAX_BUFFER) == layout.MAX_BUFFER == 0xFFFF_FFFB
+    assert layout.MAX_BUFFER % 64 == 59
+
+
+@given(st.lists(st.integers(0, 1_000)), st.integers(0, 10_000))
+def test_every_payload_is_aligned_and_behind_the_one_before(sizes: list[int], unpadded: int) -> None:
+    header = unpadded + len(layout.padding(unpadded))
+    begins = layout.buffer_begins(sizes, header)
+    assert begins[0] == header + 5
+    assert all(begin % 64 == 0 for begin in begins)
+    assert [after - begin for begin, after in itertools.pairwise(begins)] == [
+        layout.buffer_size(nbytes) + 5 for nbytes in sizes
+    ]
+    assert layout.buffer_begins(sizes) == [begin - header for begin in begins]
+
+
+def test_marks_are_messagepack_of_a_fixed_width() -> None:
+    assert msgpack.unpackb(layout.bin32(2) + b"ab") == b"ab"
+    assert msgpack.unpackb(layout.array32(1) + b"\1") == [1]
+    assert msgpack.unpackb(layout.uint32(7)) == 7
+    assert {len(layout.bin32(0)), len(layout.array32(0)), len(layout.uint32(0))} == {layout.MARK_BYTES}
+    assert layout.array32_count(layout.array32(9)) == 9
+    assert layout.array32_count(layout.bin32(9)) is layout.array32_count(layout.array32(9)[:-1]) is None
