@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import Future
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from hatch_wheelweights.checkpoint import Contents, digest, naming, read
@@ -49,6 +49,7 @@ class Checkpoint:
         self._shown = shown
         self._contents: Contents | None = contents
         self._digest: Future[str] | None = None
+        self._stop = Event()
 
     @property
     def tree(self) -> Any:
@@ -92,15 +93,16 @@ class Checkpoint:
         """
         if self._digest is None:
             self._digest = Future()
-            Thread(target=_complete, args=(self._digest, self._open_contents()), daemon=True).start()
+            Thread(target=_complete, args=(self._digest, self._open_contents(), self._stop), daemon=True).start()
         return self._digest
 
     def close(self) -> None:
         """Let go of the file. Arrays and tensors that were taken from it keep it mapped as long as they live."""
         if self._contents is None:
             return
+        self._stop.set()
         if self._digest is not None:
-            self._digest.exception()  # wait: the thread reads from the descriptors
+            self._digest.exception()  # wait for the thread: it reads from the descriptors
         for file in self._contents.files:
             file.close()
         self._contents = None
@@ -122,9 +124,9 @@ class Checkpoint:
         return f"<Checkpoint {self._shown!r}: {self.kind}>"
 
 
-def _complete(future: Future[str], contents: Contents) -> None:
+def _complete(future: Future[str], contents: Contents, stop: Event) -> None:
     try:
-        future.set_result(digest(contents.files))
+        future.set_result(digest(contents.files, stop))
     except BaseException as error:  # noqa: BLE001 (whoever waits for the result raises it)
         future.set_exception(error)
 

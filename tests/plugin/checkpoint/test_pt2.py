@@ -119,7 +119,7 @@ def test_says_that_there_are_no_weights(archive: Callable[..., str]) -> None:
         open_checkpoint(archive())
     assert str(caught.value) == (
         "model.pt2: expected a checkpoint, found an exported program without weights_config.json\n"
-        "  Save it again with a torch of today, or save its weights: torch.save(program.state_dict, path)"
+        "  Save it again with a current torch, or save its weights: torch.save(program.state_dict, path)"
     )
 
 

@@ -103,4 +103,4 @@ def test_an_archive_of_two_layouts_that_exclude_each_other_is_refused(tmp_path: 
     (tmp_path / "model").write_bytes(zip_checkpoint(extra=[Member("archive/archive_format", b"pt2")]))
     with pytest.raises(CheckpointError) as caught:
         read(tmp_path / "model")
-    assert str(caught.value) == "an exported program and a checkpoint in one file\n  Save one of them."
+    assert str(caught.value) == "an exported program and a checkpoint in one file\n  Save each in a file of its own."

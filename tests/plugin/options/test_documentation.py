@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hatch_wheelweights.errors import Faults, Place
+from hatch_wheelweights.errors import Faults, Option, Place
 from hatch_wheelweights.options.documentation import json_schema, markdown_table
 from hatch_wheelweights.options.model import HookOptions, RecordOptions, specs
 from hatch_wheelweights.options.toml import toml_name
@@ -50,7 +50,7 @@ def test_the_schema_knows_every_option() -> None:
     assert record["required"] == ["source", "output"]
     assert record["properties"]["precision"]["enum"] == ["keep", "full", "half", "double", "bfloat16"]
     assert record["properties"]["reindex"] == {
-        "description": specs(RecordOptions)["reindex"].help, "type": "boolean", "default": True,
+        "description": specs(RecordOptions)[Option("reindex")].help, "type": "boolean", "default": True,
     }  # fmt: skip
 
 

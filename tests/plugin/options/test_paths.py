@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,7 +14,7 @@ from hatch_wheelweights.options.table import load
 if TYPE_CHECKING:
     from pathlib import Path
 
-RECORD = {"source": "weights/digits.pt", "output": "src/digits/digits.mpk"}
+RECORD: dict[str, Any] = {"source": "weights/digits.pt", "output": "src/digits/digits.mpk"}
 AT = "hooks.wheelweights.records[0]"
 
 
@@ -29,7 +29,7 @@ def _options(*pairs: tuple[str, str]) -> HookOptions:
     return load({"records": [{"source": source, "output": output} for source, output in pairs]})
 
 
-def _unresolved(options: Options, root: Path) -> str:
+def _unresolved(options: HookOptions, root: Path) -> str:
     with pytest.raises(ConfigError) as caught:
         resolve(options, root)
     return str(caught.value)

@@ -150,9 +150,9 @@ RULES = st.lists(
 
 @given(TREES, RULES)
 def test_every_tensor_of_a_tree_comes_out_or_an_error_does(tree, rules):
-    leaves: list[object] = []
+    leaves: list[Any] = []
 
-    def collect(node: object) -> None:
+    def collect(node: Any) -> None:
         for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
             collect(child)
         if not isinstance(node, (dict, list)):

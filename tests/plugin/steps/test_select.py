@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from hatch_wheelweights.checkpoint import Global, Opaque
@@ -366,14 +368,14 @@ def test_rejects_depth_that_shared_nodes_add_up():
 
 @pytest.mark.parametrize("kind", [list, dict])
 def test_rejects_a_tree_that_holds_itself(kind):
-    inner = [T] if kind is list else {"w": T}
+    inner: Any = [T] if kind is list else {"w": T}
     inner.append(inner) if kind is list else inner.update(me=inner)
     name = "1" if kind is list else "me"
     assert _refusal({"a": inner, "b": T}).startswith(f"the value at `a.{name}` holds itself\n")
 
 
 def test_rejects_an_exponential_number_of_paths_at_once():
-    node = [T]
+    node: Any = [T]
     for _ in range(60):
         node = [node, node]
     assert _refusal(node) == "expected at most 10,000 tensors, found 1,152,921,504,606,846,976"

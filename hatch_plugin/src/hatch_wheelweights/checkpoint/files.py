@@ -16,6 +16,7 @@ from hatch_wheelweights.errors import CheckpointError
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+    from threading import Event
 
 __all__ = ["OpenFile", "digest", "open_file"]
 
@@ -78,21 +79,24 @@ def _map(descriptor: int) -> mmap:
     return mmap(descriptor, 0, access=ACCESS_READ)  # keeps a descriptor of its own
 
 
-def digest(files: Sequence[OpenFile]) -> str:
+def digest(files: Sequence[OpenFile], stop: Event | None = None) -> str:
     """Return the SHA-256 of a file in hexadecimal; of several, that of the list of theirs as sha256sum prints it.
 
     Reads through the open descriptors, never through the map: a file that is cut short meanwhile cannot crash it.
+    Raises CheckpointError where one is, and soon after `stop` is set.
     """
-    digests = [_digest_of(opened) for opened in files]
+    digests = [_digest_of(opened, stop) for opened in files]
     if len(digests) == 1:
         return digests[0]
     lines = "".join(f"{each}  {opened.path.name}\n" for each, opened in zip(digests, files, strict=True))
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def _digest_of(opened: OpenFile) -> str:
+def _digest_of(opened: OpenFile, stop: Event | None = None) -> str:
     hashed, position = hashlib.sha256(), 0
     while position < opened.size:
+        if stop is not None and stop.is_set():
+            raise CheckpointError("the checkpoint was closed while it was hashed")
         piece = _read_at(opened.file, position, min(PIECE, opened.size - position))
         if not piece:
             raise CheckpointError(

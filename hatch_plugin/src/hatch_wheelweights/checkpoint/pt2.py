@@ -34,13 +34,15 @@ def recognises(archive: ZipArchive) -> bool:
 def read(archive: ZipArchive) -> Any:
     """Return the weights of the exported program by name; of several programs, such dicts by the programs' names."""
     if "data.pkl" in archive:
-        raise CheckpointError("an exported program and a checkpoint in one file", remedy="Save one of them.")
+        raise CheckpointError(
+            "an exported program and a checkpoint in one file", remedy="Save each in a file of its own."
+        )
     big_endian = byte_order_is_big(archive)
     configs = [name for name in archive.members if name.startswith(_FOLDER) and name.endswith(_SUFFIX)]
     if not configs:
         raise CheckpointError(
             "expected a checkpoint, found an exported program without weights_config.json",
-            remedy="Save it again with a torch of today, or save its weights: torch.save(program.state_dict, path)",
+            remedy="Save it again with a current torch, or save its weights: torch.save(program.state_dict, path)",
         )
     models = {name[len(_FOLDER) : -len(_SUFFIX)]: _weights(archive, name, big_endian=big_endian) for name in configs}
     return next(iter(models.values())) if len(models) == 1 else models
