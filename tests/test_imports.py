@@ -263,8 +263,11 @@ def loaded_by(code: str) -> set[str]:
     return {name.partition(".")[0] for name in run.stdout.split()} - sys.stdlib_module_names
 
 
-def test_starting_the_runtime_loads_numpy_and_msgpack_only() -> None:
-    assert loaded_by("import wheelweights; wheelweights.open_record") - loaded_by("") == {"numpy", "msgpack", "wheelweights"}
+def test_starting_the_runtime_loads_nothing_and_using_it_numpy_and_msgpack_only() -> None:
+    nothing = loaded_by("")
+    assert loaded_by("import wheelweights") - nothing == {"wheelweights"}
+    using_it = loaded_by("import wheelweights; wheelweights.open_record")
+    assert using_it - nothing == {"numpy", "msgpack", "wheelweights"}
 
 
 def test_the_runtime_works_where_everything_else_is_blocked(tmp_path: Path) -> None:

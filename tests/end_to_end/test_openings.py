@@ -39,7 +39,8 @@ class Openings:
 
     @contextmanager
     def counted(self) -> Iterator[Counter[str]]:
-        self.seen = seen = Counter()
+        seen: Counter[str] = Counter()
+        self.seen = seen
         try:
             yield seen
         finally:
@@ -120,3 +121,12 @@ def test_the_digest_is_that_of_the_bytes_that_were_mapped(project: Project) -> N
         path.unlink()
         path.write_bytes(b"another file")
         assert checkpoint.start_digest().result() == expected
+
+
+def test_closing_a_checkpoint_stops_its_digest(project: Project) -> None:
+    path = project.root / "weights" / "conv2d.pt"
+    checkpoint = opening.open_checkpoint(path)
+    checkpoint._stop.set()  # before the thread begins, so that nothing depends on the clock
+    digest = checkpoint.start_digest()
+    checkpoint.close()
+    assert str(digest.exception()) == "the checkpoint was closed while it was hashed"

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from hatch_wheelweights.checkpoint import Global, LazyTensor, Opaque
+from hatch_wheelweights.checkpoint.values import Python2Text
 from looking.unpicklers import Inert
 from wheelweights.errors import WheelweightsError
 
@@ -78,7 +79,7 @@ class Comparison:
             return self._dict(ours, theirs, path, stack)
         if isinstance(theirs, (list, tuple, collections.deque)):
             kind = tuple if isinstance(theirs, tuple) else list
-            if type(ours) is not kind or len(ours) != len(theirs):
+            if not isinstance(ours, kind) or len(ours) != len(theirs):
                 return f"{_said(ours)} here, {_said(theirs)} there"
             stack += [(a, b, f"{path}[{i}]") for i, (a, b) in enumerate(zip(ours, theirs, strict=True))]
             return ""
@@ -101,7 +102,7 @@ class Comparison:
         return f"{ours!r} here, {_said(theirs)} there"
 
     def _dict(self, ours: Any, theirs: Any, path: str, stack: list[tuple[Any, Any, str]]) -> str:
-        if type(ours) is not dict:
+        if not isinstance(ours, dict):
             return f"{_said(ours)} here, {_said(theirs)} there"
         pairs = list(dict.items(theirs))  # a hostile OrderedDict has other `items`
         if any(_is_inert(key) for key in ours):
@@ -116,10 +117,10 @@ class Comparison:
     def _set(self, ours: Any, theirs: Any) -> str:
         if type(ours) is not type(theirs):
             return f"{_said(ours)} here, {_said(theirs)} there"
-        if any(_is_inert(item) or isinstance(item, LazyTensor) for item in ours):
+        mine, other = _plain_items(ours), _plain_items(theirs)
+        if mine is None or other is None:
             return ""
-        same = len(ours) == len(theirs) and sorted(map(repr, ours)) == sorted(map(repr, theirs))
-        return "" if same else f"{_said(ours)} here, {_said(theirs)} there"
+        return "" if mine == other else f"{_said(ours)} here, {_said(theirs)} there"
 
     def _tensor(self, ours: Any, theirs: Any) -> str:
         if _is_inert(ours):
@@ -140,6 +141,22 @@ class Comparison:
         return _bytes_difference(ours, raw)
 
 
+def _plain_items(items: Any) -> list[str] | None:
+    """Return the items of a set as sorted text, or None where one is no plain value."""
+    found: list[str] = []
+    for item in items:
+        if isinstance(item, tuple):
+            inner = _plain_items(item)
+            if inner is None:
+                return None
+            found.append(f"({inner})")
+        elif isinstance(item, (str, bytes, int, float, type(None), np.generic)):
+            found.append(repr(item))
+        else:
+            return None
+    return sorted(found)
+
+
 def _is_inert_class(value: Any) -> bool:
     return isinstance(value, type) and issubclass(value, Inert)
 
@@ -155,6 +172,8 @@ def _said(value: Any) -> str:
 def _same_leaf(ours: Any, theirs: Any) -> bool:
     if isinstance(theirs, bytearray):
         return isinstance(ours, bytes) and ours == theirs
+    if isinstance(ours, Python2Text):
+        return isinstance(theirs, str) and str(ours) == theirs
     if type(ours) is not type(theirs):
         return isinstance(ours, str) and isinstance(theirs, str) and type(theirs).__name__ == "TorchVersion"
     if isinstance(theirs, float):

@@ -88,10 +88,13 @@ def _or_inert(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-class PlainUnpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
+_PYTHON: Any = getattr(pickle, "_Unpickler")  # noqa: B009 (typeshed has less of it)
+
+
+class PlainUnpickler(_PYTHON):
     """Python's own unpickler, in which a name that does not give plain values is an inert class."""
 
-    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
+    dispatch: ClassVar[dict[int, Any]] = dict(_PYTHON.dispatch)
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -124,6 +127,17 @@ class PlainUnpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
             self.stack[-1] = Inert()
 
     dispatch[pickle.BUILD[0]] = load_build
+
+    def load_reduce(self) -> None:
+        """Call; numpy's array is a class whose call may fail like any of numpy's functions."""
+        try:
+            super().load_reduce()
+        except Exception:
+            if self.stack[-1] is not np.ndarray:
+                raise
+            self.stack[-1] = Inert()
+
+    dispatch[pickle.REDUCE[0]] = load_reduce
 
     def load_frame(self) -> None:
         """Check that a frame is there, as `pickle.Unpickler` does; it lets opcodes go past its end."""

@@ -36,7 +36,7 @@ def shared_tensors(n: int) -> bytes:
 def shared_under_long_names(n: int) -> bytes:
     """Shared dicts, so that 10,000 keys of 1,600 parts come of few bytes (the issue's row, for `reindex`)."""
     leaves = Code(kept(tensor()) + code({f"t{i}": again(0) for i in range(n)}))
-    return zip_checkpoint(pickled({LONG_KEY: {"a": Code(leaves + b"q\x01"), "b": again(1)}}))
+    return zip_checkpoint(pickled({"w": tensor(), LONG_KEY: {"a": Code(leaves + b"q\x01"), "b": again(1)}}))
 
 
 def shared_under_many_names(n: int) -> bytes:
@@ -144,7 +144,9 @@ def module(**parts: object) -> Code:
 def shared_modules(n: int) -> bytes:
     """One module of `n` parameters under many names of a whole model."""
     inner = module(_parameters=Code(kept(tensor()) + code({f"p{i}": again(0) for i in range(n)})))
-    outer = Code(kept(inner) + module(_modules=Code(b"}(" + b"".join(code(str(i)) + again(0) for i in range(16)) + b"u")))
+    outer = Code(
+        kept(inner) + module(_modules=Code(b"}(" + b"".join(code(str(i)) + again(0) for i in range(16)) + b"u"))
+    )
     return zip_checkpoint(pickled(outer))
 
 

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 MAGIC = bytes.fromhex(
-    "87 a6 666f726d6174 ac 776865656c77656967687473 a7 76657273696f6e 01 ab 6865616465725f73697a65 ce"
+    "88 a6 666f726d6174 ac 776865656c77656967687473 a7 76657273696f6e 01 ab 6865616465725f73697a65 ce"
 )
+CHECKSUM = b"\xacheader_crc32\xce"
 ALIGNMENT = 64
 MARK = 5  # bytes of a bin32's and of an array32's header
 
@@ -65,6 +66,7 @@ def record(
     *,
     metadata: object = Packed(b"\x80"),
     magic: bytes = MAGIC,
+    checksum: bytes = CHECKSUM,
     order: Sequence[str] = ("metadata", "tensors", "padding"),
     size: int | None = None,
     shift: int = 0,
@@ -73,7 +75,7 @@ def record(
     count: int | None = None,
     tail: bytes = b"",
 ) -> bytes:
-    """Assemble a record of one tensor `w`, or of these tensors and buffers.
+    """Assemble a record of one tensor `w`, or of these tensors and buffers; its checksum is right all the same.
 
     `size` is a false size of the header, `shift` moves everything that is aligned, `padding` replaces the zeros.
     """
@@ -81,13 +83,27 @@ def record(
     before = b"".join(packed(name) + packed(entries[name]) for name in order if name in entries)
     end = packed("buffers") + array + struct.pack(">I", len(buffers) if count is None else count)
     name = packed("padding") if "padding" in order else b""
-    unpadded = len(magic) + 4 + len(before) + len(name) + 2 + len(end)
-    zeros = -(unpadded + MARK - shift) % ALIGNMENT
+    preamble = len(magic) + 4 + len(checksum) + 4
+    zeros = -(preamble + len(before) + len(name) + 2 + len(end) + MARK - shift) % ALIGNMENT
     filling = bytes((0xC4, zeros)) + bytes(zeros) if padding is None else packed(padding)
     behind = before + name + filling + end
-    true_size = len(magic) + 4 + len(behind)
-    header = magic + struct.pack(">I", true_size if size is None else size) + behind
-    return header + b"".join(buffers) + tail
+    said = preamble + len(behind) if size is None else size
+    return sealed(magic + struct.pack(">I", said) + checksum + bytes(4) + behind + b"".join(buffers) + tail)
+
+
+def sealed(data: bytes) -> bytes:
+    """Give a record the checksum that its header is to have, as far as it says where it ends."""
+    at = data.find(CHECKSUM) + len(CHECKSUM)
+    if at < len(CHECKSUM) or at + 4 > len(data):
+        return data
+    size = int.from_bytes(data[at - len(CHECKSUM) - 4 : at - len(CHECKSUM)], "big")
+    crc = zlib.crc32(data[at + 4 : size], zlib.crc32(data[:at] + bytes(4)))
+    return data[:at] + struct.pack(">I", crc) + data[at + 4 :]
+
+
+def header_of(data: bytes) -> bytes:
+    """Return the header of a record, as long as it says that it is."""
+    return data[: int.from_bytes(data[len(MAGIC) : len(MAGIC) + 4], "big")]
 
 
 def zeros_in_header(data: bytes) -> int:

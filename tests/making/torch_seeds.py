@@ -76,7 +76,7 @@ def saved_objects() -> dict[str, Any]:
     metadata._metadata = collections.OrderedDict({"": {"version": 1}})  # type: ignore[attr-defined]
     parameter = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
     with_state = torch.nn.Parameter(torch.tensor([3.0]))
-    with_state.note = "kept"  # type: ignore[attr-defined]
+    with_state.note = "kept"
     return {
         "views": {"t": base.t(), "step": base[:, ::2], "row": base[1], "all": base, "wide": tied.expand(2, 2)},
         "ties": collections.OrderedDict(a=tied, b=tied, c=tied.view(1, 2), d=tied.clone()),

@@ -163,9 +163,13 @@ def module() -> bytes:
 
 
 def refusal(path: Path, **options: Any) -> WheelweightsError:
-    with pytest.raises(WheelweightsError) as caught, open_checkpoint(path) as checkpoint:
-        for each in checkpoint.state_dict(**options).values():
-            each.numpy()
+    def read_all() -> None:
+        with open_checkpoint(path) as checkpoint:
+            for each in checkpoint.state_dict(**options).values():
+                each.numpy()
+
+    with pytest.raises(WheelweightsError) as caught:
+        read_all()
     caught.value.path = "m.pt"
     return caught.value
 

@@ -1,4 +1,6 @@
-"""Make the records of version 1 in this folder. They were made once, and must open for ever: do not make them again.
+"""Make the records of version 1 in this folder. They must open for ever: do not make them again.
+
+They were made twice, before the first release: the second time when the header got its checksum.
 
 `contents` says what each of them holds; the test compares.
 """

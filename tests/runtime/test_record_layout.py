@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import zlib
 
 import msgpack
 import pytest
@@ -34,8 +35,10 @@ def test_a_preamble_is_the_start_of_a_map_with_the_first_entries() -> None:
     unpacker = msgpack.Unpacker()
     unpacker.feed(layout.preamble(4_096))
     assert unpacker.read_map_header() == len(layout.ENTRIES)
-    pairs = [(unpacker.unpack(), unpacker.unpack()) for _ in range(3)]
-    assert pairs == [("format", "wheelweights"), ("version", layout.VERSION), ("header_size", 4_096)]
+    pairs = [(unpacker.unpack(), unpacker.unpack()) for _ in range(4)]
+    assert pairs == [
+        ("format", "wheelweights"), ("version", layout.VERSION), ("header_size", 4_096), ("header_crc32", 0),
+    ]  # fmt: skip
     assert unpacker.tell() == layout.PREAMBLE_BYTES
 
 
@@ -43,9 +46,33 @@ def test_a_preamble_gives_its_size_back_and_nothing_else_does() -> None:
     head = layout.preamble(123)
     assert layout.header_size(head + b"more") == 123
     assert layout.header_size(head[:-1]) is None
-    assert layout.header_size(b"\x88" + head[1:]) is None
-    assert layout.version(head) == layout.version(b"\x88" + head[1:]) == b"\1"
+    assert layout.header_size(b"\x87" + head[1:]) is None
+    assert layout.header_size(head.replace(b"crc32", b"crc23")) is None
+    assert layout.version(head) == layout.version(b"\x87" + head[1:]) == b"\1"
     assert layout.version(b"PK\3\4") == b""
+
+
+@given(st.binary(max_size=100))
+def test_a_checksum_is_that_of_the_header_with_zeros_in_its_place(rest: bytes) -> None:
+    """As the specification says it: bytes 61 to 64 are zero."""
+    header = layout.preamble(layout.PREAMBLE_BYTES + len(rest)) + rest
+    crc = zlib.crc32(header[:61] + bytes(4) + header[65:])
+    sealed = layout.sealed(header)
+    assert sealed == header[:61] + crc.to_bytes(4, "big") + header[65:]
+    assert layout.checksum(header) == layout.checksum(sealed) == layout.stated_checksum(sealed) == crc
+    assert layout.sealed(sealed) == sealed
+    assert layout.stated_checksum(header) == 0
+
+
+def test_the_specification_says_the_limits_of_the_code() -> None:
+    limits = str(layout.__doc__).partition("Limits\n")[2]
+    for said in (
+        f"{layout.MAX_HEADER >> 20} MiB", "2**19 tensors", "2**32 - 5 bytes", f"{layout.MAX_RANK}\ndimensions",
+        f"{layout.MAX_DEPTH} levels", "2**18 maps and\nlists", "2**20 other values",
+    ):  # fmt: skip
+        assert said in limits, said
+    counts = layout.MAX_TENSORS, layout.MAX_CONTAINERS, layout.MAX_VALUES, layout.MAX_BUFFER
+    assert counts == (2**19, 2**18, 2**20, 2**32 - 5)
 
 
 @pytest.mark.parametrize(("nbytes", "size"), [(0, 59), (1, 59), (59, 59), (60, 123), (123, 123), (124, 187)])

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from hatch_wheelweights._version import __version__
-
 if TYPE_CHECKING:
+    from hatch_wheelweights._version import __version__
     from hatch_wheelweights.checkpoint import Global, LazyTensor, Opaque
     from hatch_wheelweights.conversion import Conversion, convert
     from hatch_wheelweights.errors import CheckpointError, ConfigError, RemapError, UnsafePickleError
@@ -36,6 +35,7 @@ __all__ = [
 ]
 
 _HOMES: Final = {
+    "_version": ("__version__",),
     "checkpoint": ("Global", "LazyTensor", "Opaque"),
     "conversion": ("Conversion", "convert"),
     "errors": ("CheckpointError", "ConfigError", "RemapError", "UnsafePickleError"),

@@ -1,3 +1,5 @@
-"""The version, in one place."""
+"""The version: that of the runtime, which this distribution requires exactly."""
 
-__version__ = "0.1.0"
+from wheelweights import __version__
+
+__all__ = ["__version__"]

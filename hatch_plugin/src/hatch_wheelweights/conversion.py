@@ -19,7 +19,6 @@ from hatch_wheelweights.opening import open_checkpoint
 from hatch_wheelweights.options.model import ConversionOptions, RecordOptions
 from hatch_wheelweights.options.reading import keywords_of, read_keywords
 from hatch_wheelweights.options.toml import toml_name
-from hatch_wheelweights.steps.configuration import config_value
 from hatch_wheelweights.steps.report import debug_table
 from wheelweights import RecordError, open_record, write_record
 
@@ -100,12 +99,17 @@ def write_plan(plan: Plan, output: str | os.PathLike[str]) -> Conversion:
     checkpoint, tensors = plan.checkpoint, plan.tensors
     _refuse_overwriting(checkpoint, Path(output))
     digest = checkpoint.start_digest()
+
+    def complete() -> None:
+        plan.metadata["source"]["sha256"] = digest.result()
+        checkpoint.check_unchanged()
+
     size = write_record(
         output,
         tensors,
         metadata=plan.metadata,
         source_keys={key: tensor.key or key for key, tensor in tensors.items()},
-        complete=lambda: plan.metadata["source"].update(sha256=digest.result()),
+        complete=complete,
     )
     return Conversion(
         checkpoint.path,
@@ -152,7 +156,7 @@ def _metadata(checkpoint: Checkpoint, options: ConversionOptions) -> dict[str, A
     if chosen := _options(options):
         metadata["options"] = chosen
     if options.config_key:
-        metadata["config"] = config_value(checkpoint.tree, options.config_key)
+        metadata["config"] = checkpoint.config(options.config_key)
     if options.metadata:
         metadata["user"] = dict(options.metadata)
     return metadata

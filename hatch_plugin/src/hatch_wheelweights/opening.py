@@ -8,9 +8,9 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from hatch_wheelweights.checkpoint import Contents, digest, naming, read
+from hatch_wheelweights.checkpoint import Account, Contents, digest, naming, read
 from hatch_wheelweights.checkpoint.tensors import MAX_EXPANSION, READING
-from hatch_wheelweights.checkpoint.zip import INFLATED_RATIO
+from hatch_wheelweights.checkpoint.zip_members import INFLATED_RATIO
 from hatch_wheelweights.errors import EXCLUDE, CheckpointError, Do
 from hatch_wheelweights.options.model import TensorOptions
 from hatch_wheelweights.options.reading import method_keywords_of, read_keywords
@@ -70,7 +70,7 @@ class Checkpoint:
         """Return the tensors that options select, which have been checked; see `state_dict`."""
         tree = self.tree
         with naming(self._shown):
-            tensors = state_dict(tree, options)
+            tensors = state_dict(tree, options, Account(self.size))
             self._check_expansion(tensors.values())
             return tensors
 
@@ -86,6 +86,14 @@ class Checkpoint:
                 remedy=Do("Save tensors before expand(), or leave the expanded ones out with ", EXCLUDE, "."),
             )
 
+    def config(self, key: str | Sequence[str]) -> Any:
+        """Return the configuration under a key, or a list of nested keys, as the values that JSON has.
+
+        Raises CheckpointError for a key that is not there, and for a value that has no such form.
+        """
+        with naming(self._shown):
+            return config_value(self.tree, key, Account(self.size))
+
     def start_digest(self) -> Future[str]:
         """Begin to compute the SHA-256 of what was opened, in a thread, unless that was done before.
 
@@ -96,15 +104,16 @@ class Checkpoint:
             Thread(target=_complete, args=(self._digest, self._open_contents(), self._stop), daemon=True).start()
         return self._digest
 
+    def check_unchanged(self) -> None:
+        """Raise CheckpointError if one of the files was written to since it was opened."""
+        for file in self._open_contents().files:
+            file.check_unchanged()
+
     def close(self) -> None:
-        """Let go of the file. Arrays and tensors that were taken from it keep it mapped as long as they live."""
-        if self._contents is None:
-            return
+        """Let go of the file. Tensors that were taken from it, and their arrays, keep it open as long as they live."""
         self._stop.set()
         if self._digest is not None:
-            self._digest.exception()  # wait for the thread: it reads from the descriptors
-        for file in self._contents.files:
-            file.close()
+            self._digest.exception()  # wait for the thread, which holds the file as well
         self._contents = None
 
     def _open_contents(self) -> Contents:
@@ -154,7 +163,7 @@ def load_config(path: str | os.PathLike[str], key: str | Sequence[str], Config: 
     for a missing key, for a value with no plain form, and, all together, for whatever does not fit the dataclass.
     """
     with naming(os.fspath(path)), open_checkpoint(path) as checkpoint:
-        value = config_value(checkpoint.tree, key)
+        value = checkpoint.config(key)
         if Config is None:
             return value
         return build(Config, value, place_of(key), error=CheckpointError)

@@ -33,6 +33,8 @@ from making.zips import Member
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from hatch_wheelweights.checkpoint import Account
+
 DEFLATED = {"data/0": {"method": 8}, "data.pkl": {"method": 8}}
 VIEWS = state_dict(
     w=tensor(legacy_storage()), v=tensor(legacy_storage(view=("v", 1, 2)), offset=1, size=(2,)), u=legacy_storage()
@@ -127,7 +129,7 @@ def test_a_checkpoint_that_nobody_closes_holds_no_file_once_it_is_gone(folder: P
     (folder / "model").write_bytes(CHECKPOINTS[kind])
     checkpoint = open_checkpoint(folder / "model")
     assert held(folder)
-    maps = [weakref.ref(file.data) for file in read(folder / "model").files]
+    maps = [weakref.ref(file) for file in read(folder / "model").files]
     del checkpoint
     assert held(folder) == []
     assert [each() for each in maps] == [None] * len(maps)
@@ -148,8 +150,8 @@ def test_a_checkpoint_that_is_refused_is_closed_before_its_error_is_dropped(
 ) -> None:
     opened: list[OpenFile] = []
 
-    def open_and_note(path: Path) -> OpenFile:
-        opened.append(open_file(path))
+    def open_and_note(path: Path, account: Account) -> OpenFile:
+        opened.append(open_file(path, account))
         return opened[-1]
 
     monkeypatch.setattr(checkpoint_room, "open_file", open_and_note)
@@ -157,12 +159,11 @@ def test_a_checkpoint_that_is_refused_is_closed_before_its_error_is_dropped(
     with pytest.raises(CheckpointError):
         open_checkpoint(folder / "model")
     assert opened
-    assert all(file.file.closed for file in opened)
+    assert all(file.closed for file in opened)
 
 
 @pytest.mark.parametrize("kind", sorted(CHECKPOINTS.keys() - {"exported, pickled", "safetensors, four bits"}))
-def test_a_tensor_holds_the_map_alone_and_an_array_its_own(folder: Path, kind: str) -> None:
-    """The descriptor is gone with the checkpoint; where maps need one of their own, it goes with the map."""
+def test_a_tensor_holds_the_file_and_an_array_its_map(folder: Path, kind: str) -> None:
     (folder / "model").write_bytes(CHECKPOINTS[kind])
     with open_checkpoint(folder / "model") as checkpoint:
         key, tensor_ = next(iter(checkpoint.state_dict().items()))

@@ -8,6 +8,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from hatch_wheelweights.checkpoint import digest, files, read
@@ -82,7 +83,7 @@ def test_each_file_is_opened_once_to_read_it_and_to_hash_it(tmp_path: Path, cont
 def test_the_digest_of_a_file_is_its_sha256(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, container: str, piece: int
 ) -> None:
-    monkeypatch.setattr(files, "PIECE", piece)
+    monkeypatch.setattr(files, "PIECE_BYTES", piece)
     path = lay(tmp_path, container)
     assert digest(read(path).files) == hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -124,7 +125,10 @@ def test_a_file_that_becomes_shorter_has_no_digest(tmp_path: Path) -> None:
     os.truncate(path, size - 3)
     with pytest.raises(CheckpointError) as caught:
         digest(contents.files)
-    assert str(caught.value) == f"was cut short while it was read: expected {size} bytes, found {size - 3}"
+    assert str(caught.value) == (
+        f"{path}: was cut short while it was read: expected {size} bytes, found {size - 3}\n"
+        "  Try again once it is complete."
+    )
 
 
 def test_a_closed_file_is_not_hashed(tmp_path: Path) -> None:
@@ -134,4 +138,48 @@ def test_a_closed_file_is_not_hashed(tmp_path: Path) -> None:
         file.close()
     with pytest.raises(ValueError, match="closed file"):
         digest(contents.files)
-    assert contents.tree["w"].numpy().tolist() == [1, 2, 3, 4]
+
+
+# Files that change while they are read
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize("keep", [0.0, 0.3, 0.6, 0.9])
+def test_a_file_that_is_cut_short_is_an_error_and_no_signal(tmp_path: Path, container: str, keep: float) -> None:
+    path = lay(tmp_path, container)
+    contents = read(path)
+    os.truncate(path, int(path.stat().st_size * keep))
+    tensor = next(iter(contents.tree.values()))
+    said, values = "", []
+    try:
+        values = [block.copy() for block in tensor.blocks()]
+    except CheckpointError as error:
+        said = str(error)
+    if said:
+        assert "was cut short while it was read" in said or "is damaged" in said
+    else:
+        assert np.concatenate(values).tolist() == [1, 2, 3, 4]
+
+
+def test_a_file_that_was_written_to_is_told(tmp_path: Path) -> None:
+    path = lay(tmp_path, "zip")
+    (opened,) = read(path).files
+    opened.check_unchanged()
+    os.utime(path, ns=(0, 1))
+    with pytest.raises(CheckpointError) as caught:
+        opened.check_unchanged()
+    assert str(caught.value) == f"{path}: was changed while it was read\n  Try again once it is complete."
+
+
+@pytest.mark.parametrize("window", [1, 2, 5, 64])
+def test_slices_and_places_are_those_of_the_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, window: int) -> None:
+    monkeypatch.setattr(files, "WINDOW_BYTES", window)
+    data = bytes(range(40)) + b"\n\nend"
+    (tmp_path / "file").write_bytes(data)
+    opened = files.open_file(tmp_path / "file")
+    for start in range(len(data) + 2):
+        assert [opened[start : start + size] for size in range(8)] == [data[start : start + size] for size in range(8)]
+        assert [opened.find(sub, start, 44) for sub in (b"\n", b"\n\n", b"nd", b"?")] == [
+            data.find(sub, start, 44) for sub in (b"\n", b"\n\n", b"nd", b"?")
+        ]
+    assert (opened[:], opened[-3:], opened[5:2]) == (data, data[-3:], b"")

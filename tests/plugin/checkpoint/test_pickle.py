@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import pickletools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from hatch_wheelweights.checkpoint import Global, Opaque, pickle
 from hatch_wheelweights.checkpoint.allowed import find
-from hatch_wheelweights.checkpoint.nodes import cheap_key
+from hatch_wheelweights.checkpoint.nodes import MAX_FAR_NUMBERS, MAX_NUMBER_TUPLES, NEAR_NUMBER, KeyGuard
 from hatch_wheelweights.checkpoint.opcodes import OPERATIONS, REFUSED, STOP
 from hatch_wheelweights.checkpoint.tensors import Storage, strided_tensor
 from hatch_wheelweights.errors import CheckpointError, UnsafePickleError
 from making.pickles import call, name, pickled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # ------------------------------------------------------------------------------------------------------------- opcodes
 
@@ -112,27 +115,44 @@ TENSOR = strided_tensor(Storage(4, lambda: np.zeros(4, np.uint8)), "float32", 0,
     ids=repr,
 )
 def test_a_cheap_key_is_a_key(key: Any) -> None:
-    assert cheap_key(key) is key
+    assert KeyGuard().key(key) is key
     pickle_key = {key: 1}
     assert pickle_key[key] == 1
 
 
 @pytest.mark.parametrize("key", [1j, np.complex128(1), frozenset(), ((1,),), (1,) * 65, 1 << 60], ids=repr)
 def test_a_key_whose_hash_is_expensive_becomes_a_node(key: Any) -> None:
-    found = cheap_key(key)
+    found = KeyGuard().key(key)
     assert isinstance(found, Opaque)
     assert (found.module, found.name, found.args) == ("builtins", type(key).__name__, (key,))
 
 
 def test_tuples_of_numbers_are_keys_while_they_are_few() -> None:
-    assert cheap_key((1, 2), numbers=False).args == ((1, 2),)
-    assert cheap_key((1, "a"), numbers=False) == (1, "a")
+    guard = KeyGuard()
+    kept = [guard.key((1, i)) for i in range(MAX_NUMBER_TUPLES + 2)]
+    assert [type(key) for key in kept[-3:]] == [tuple, Opaque, Opaque]
+    assert guard.key((1, "a")).args == ((1, "a"),), "text that comes last hides nothing"
+    assert guard.key(("a", 1)) == ("a", 1)
+
+
+@pytest.mark.parametrize(
+    "far", [lambda i: (i + 1) << 30, lambda i: -((i + 1) << 30), lambda i: i + 0.5], ids=["int", "negative", "float"]
+)
+def test_scattered_numbers_are_keys_while_they_are_few(far: Callable[[int], float]) -> None:
+    guard = KeyGuard()
+    kept = [guard.key(far(i)) for i in range(MAX_FAR_NUMBERS + 2)]
+    assert [type(key) for key in kept[-3:]] == [type(far(0)), Opaque, Opaque]
+
+
+def test_numbers_in_a_row_are_keys_however_many_they_are() -> None:
+    guard = KeyGuard()
+    assert all(guard.key(i) is i for i in range(4 * NEAR_NUMBER))
 
 
 @pytest.mark.parametrize("key", [[], {}, set(), ([],), np.dtype("f4"), bytearray()], ids=repr)
 def test_what_is_no_key_is_refused(key: Any) -> None:
     with pytest.raises(TypeError, match=r" is a key$"):
-        cheap_key(key)
+        KeyGuard().key(key)
 
 
 def test_a_name_and_what_it_gives_are_inert() -> None:

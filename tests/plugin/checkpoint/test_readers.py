@@ -52,7 +52,7 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[OpenFile, str,
 
 def test_one_reader_recognises_a_file(case: tuple[OpenFile, str, str]) -> None:
     opened, name, _ = case
-    assert [reader.name for reader in READERS if reader.recognises(opened.data)] == [name]
+    assert [reader.name for reader in READERS if reader.recognises(opened)] == [name]
 
 
 def test_a_reader_gives_what_read_gives(case: tuple[OpenFile, str, str]) -> None:
@@ -75,7 +75,7 @@ def test_all_readers_and_layouts_are_tried_here() -> None:
 def test_no_reader_recognises_what_is_no_checkpoint(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "model.pt").write_bytes(data)
     opened = open_file(tmp_path / "model.pt")
-    assert not any(reader.recognises(opened.data) for reader in READERS)
+    assert not any(reader.recognises(opened) for reader in READERS)
     with pytest.raises(CheckpointError, match="expected a checkpoint, found "):
         read(tmp_path / "model.pt")
 
@@ -93,7 +93,7 @@ def test_the_first_layout_that_recognises_an_archive_reads_it(
     tmp_path: Path, data: bytes, recognised: list[str]
 ) -> None:
     (tmp_path / "model").write_bytes(data)
-    archive = ZipArchive(open_file(tmp_path / "model").data)
+    archive = ZipArchive(open_file(tmp_path / "model"))
     assert [layout.kind for layout in LAYOUTS if layout.recognises(archive)] == recognised
     if recognised:
         assert read(tmp_path / "model").kind == recognised[0]

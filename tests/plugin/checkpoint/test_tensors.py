@@ -109,7 +109,7 @@ def test_a_tensor_is_read_only_where_every_index_is_in_bounds(
             0,
             (1 << 40, 1 << 40, 0),
             (0, 0, 0),
-            f"expected sizes whose product has at most 63 bits, found {(1 << 40, 1 << 40, 0)}",
+            f"expected sizes that make less than 2**63 bytes, found {(1 << 40, 1 << 40, 0)}",
         ),
         (0, (1 << 28,), (0,), "expands 240 stored bytes to 1,073,741,824"),
     ],
@@ -231,3 +231,24 @@ def test_lazy_tensors_are_compared_by_identity() -> None:
     first = strided_tensor(storage(), "float32", 0, (2,), (1,))
     assert first != first.named("a")
     assert isinstance(first, LazyTensor)
+
+
+def test_a_stride_that_no_second_element_is_reached_by_may_have_63_bits() -> None:
+    found = strided_tensor(storage(), "float32", 1, (1, 2), ((1 << 63) - 1, 1))
+    assert found.numpy().shape == (1, 2)
+    assert np.concatenate(list(found.blocks())).tolist() == found.numpy().ravel().tolist()
+
+
+@pytest.mark.parametrize("shape", [(1 << 61, 0), (1 << 62, 0), (0, 1 << 30, 1 << 31)])
+def test_sizes_that_numpy_cannot_hold_are_a_fault_even_without_elements(shape: tuple[int, ...]) -> None:
+    found = strided_tensor(storage(), "float32", 0, shape, (1,) * len(shape))
+    with pytest.raises(CheckpointError, match="expected sizes that make less than 2\\*\\*63 bytes"):
+        found.numpy()
+
+
+@pytest.mark.parametrize("number", [1 << 63, -(1 << 63), 10**2400, -(10**2400)])
+def test_numbers_beyond_63_bits_are_a_short_fault(number: int) -> None:
+    for offset, shape, stride in ((number, (2,), (1,)), (0, (number,), (1,)), (0, (2,), (number,))):
+        assert str(strided_tensor(storage(), "float32", offset, shape, stride).fault) == (
+            "expected an offset, sizes and strides of at most 63 bits, found a larger one"
+        )

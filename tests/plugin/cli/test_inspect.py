@@ -18,7 +18,7 @@ from hatch_wheelweights.looking.words import human_size
 from looking.commands import refusal, run, stdout
 from making.checkpoints import legacy_checkpoint, safetensors, zip_checkpoint
 from making.pickles import call, name, ordered_dict, pickled, state_dict, storage, tensor
-from making.small_files import WHEEL, nested_checkpoint, small_checkpoint, small_wheel, write
+from making.small_files import WHEEL, nested_checkpoint, small_checkpoint, small_record, small_wheel, write
 from making.values import FLOATS
 
 
@@ -161,10 +161,11 @@ def test_inspect_lists_the_records_in_a_wheel(compression: int) -> None:
     blocks = stdout("inspect", WHEEL).split("\n\n")
     assert blocks[0].splitlines() == [f"{WHEEL}: wheel, {human_size(Path(WHEEL).stat().st_size)}", "2 records"]
     assert [block.splitlines()[0] for block in blocks[1::2]] == [
-        f"{WHEEL}/demo/1.mpk: record, 251 B",
-        f"{WHEEL}/demo/2.mpk: record, 251 B",
+        f"{WHEEL}/demo/1.mpk: record, {len(small_record())} B",
+        f"{WHEEL}/demo/2.mpk: record, {len(small_record())} B",
     ]
-    assert stdout("inspect", f"{WHEEL}/demo/2.mpk").startswith(f"{WHEEL}/demo/2.mpk: record, 251 B\n1 tensor, 4 values")
+    shown = stdout("inspect", f"{WHEEL}/demo/2.mpk")
+    assert shown.startswith(f"{WHEEL}/demo/2.mpk: record, {len(small_record())} B\n1 tensor, 4 values")
 
 
 def test_inspect_prints_json_for_machines() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,8 @@ def test_verify_looks_at_every_record_in_a_wheel() -> None:
     small_wheel()
     wheel = Path(WHEEL)
     sound = [f"{wheel}/demo/{number}.mpk: sound, 1 tensor, 16 bytes\n" for number in (1, 2)]
-    assert stdout("verify", str(wheel)) == "".join(sound)
+    nbytes = sum(member.file_size for member in zipfile.ZipFile(wheel).infolist())
+    assert stdout("verify", str(wheel)) == f"{''.join(sound)}{wheel}: sound, 3 files, {nbytes} bytes\n"
     content = bytearray(wheel.read_bytes())
     place = content.index(np.arange(4, dtype=np.float32).tobytes())
     content[place] ^= 1

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import wheelweights as ww
-from hatch_wheelweights.looking.files import Wheel, file_of, kind_of, open_file, size_of
-from looking.commands import refusal
-from making.small_files import WHEEL, small_checkpoint, small_wheel, write
+from hatch_wheelweights.looking.files import file_of, kind_of, open_file, size_of
+from hatch_wheelweights.looking.wheels import WHEEL_AGAIN, Wheel
+from looking.commands import refusal, run
+from making.records import buffer, entry, record
+from making.small_files import WHEEL, small_checkpoint, small_record, small_wheel, wheel, write
 
 
 @pytest.mark.parametrize(
@@ -19,8 +22,12 @@ from making.small_files import WHEEL, small_checkpoint, small_wheel, write
     [
         pytest.param("a.pt", b"", "a.pt: expected a checkpoint, found an empty file", id="empty"),
         pytest.param("a.mpk", b"", "a.mpk: expected a record, found an empty file", id="empty record"),
+        pytest.param("a.whl", b"", "a.whl: expected a wheel, found an empty file", id="empty wheel"),
         pytest.param(
-            "a.whl", b"PK\3\4", "a.whl: cannot be read as a wheel: File is not a zip file", id="damaged wheel"
+            "a.whl", b"<!doctype html>", "a.whl: expected a wheel, found an HTML page (a failed download)", id="page"
+        ),
+        pytest.param(
+            "a.whl", b"PK\3\4", "a.whl: truncated: a zip file without its central directory", id="damaged wheel"
         ),
         pytest.param(
             "a.bin",
@@ -40,8 +47,8 @@ def test_a_folder_is_told_in_words() -> None:
 
 
 def test_a_wheel_without_records_says_how_to_build_it() -> None:
-    with zipfile.ZipFile("a.whl", "w") as wheel:
-        wheel.writestr("a-1.dist-info/RECORD", "")
+    with zipfile.ZipFile("a.whl", "w") as archive:
+        archive.writestr("a-1.dist-info/RECORD", "")
     assert refusal("verify", "a.whl") == (
         "Error: a.whl: no record in this wheel\n  Build it with hatch-wheelweights, and with its hooks enabled.\n"
     )
@@ -54,14 +61,25 @@ def test_a_wrong_place_in_a_wheel_lists_the_records() -> None:
     )
 
 
-def test_rejects_a_member_of_a_wheel_that_is_made_to_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    from hatch_wheelweights.looking import files
+@pytest.mark.parametrize("command", ["inspect", "verify"])
+def test_rejects_a_member_of_a_wheel_that_is_made_to_fill_the_memory(command: str) -> None:
+    with zipfile.ZipFile("a.whl", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a-1.dist-info/RECORD", "")
+        archive.writestr("a/a.mpk", bytes(40 << 20))
+    size = Path("a.whl").stat().st_size
+    errors = run(command, "a.whl", status=1).stderr.split("Error: ")
+    assert f"a.whl/a/a.mpk: asks for more memory than a file of {size:,} bytes may take\n  {WHEEL_AGAIN}\n" in errors
 
-    monkeypatch.setattr(files, "MAX_INFLATED", 1000)
-    with zipfile.ZipFile("a.whl", "w", zipfile.ZIP_DEFLATED) as wheel:
-        wheel.writestr("a-1.dist-info/RECORD", "")
-        wheel.writestr("a/a.mpk", bytes(1 << 20))
-    assert refusal("verify", "a.whl").startswith("Error: a.whl/a/a.mpk: expected at most ")
+
+def test_rejects_records_of_a_wheel_that_fill_the_memory_together() -> None:
+    size = 20 << 20
+    zeros = record({"w": entry(shape=[size], dtype="uint8", crc32=zlib.crc32(bytes(size)))}, [buffer(bytes(size))])
+    files = {f"demo/{number}.mpk": zeros for number in range(2)}
+    write(WHEEL, wheel(files, zipfile.ZIP_DEFLATED))
+    assert refusal("inspect", WHEEL).startswith(f"Error: {WHEEL}/demo/1.mpk: asks for more memory than a file of ")
+    result = run("verify", WHEEL, status=1)
+    assert result.stdout == f"{WHEEL}/demo/0.mpk: sound, 1 tensor, {size:,} bytes\n"
+    assert result.stderr.startswith(f"Error: {WHEEL}/demo/1.mpk: asks for more memory than a file of ")
 
 
 def test_content_tells_what_a_file_is_whatever_its_name() -> None:
@@ -75,9 +93,11 @@ def test_content_tells_what_a_file_is_whatever_its_name() -> None:
 
 def test_a_path_may_go_on_inside_a_wheel() -> None:
     small_wheel()
-    wheel = open_file(WHEEL)
-    assert wheel == Wheel(WHEEL, ("demo/1.mpk", "demo/2.mpk"))
-    record = open_file(f"{WHEEL}/demo/2.mpk")
-    assert kind_of(record) == "record"
-    assert size_of(f"{WHEEL}/demo/2.mpk") == 251
+    there = open_file(WHEEL)
+    assert isinstance(there, Wheel)
+    assert (there.path, there.records) == (WHEEL, ("demo/1.mpk", "demo/2.mpk"))
+    assert there.size == Path(WHEEL).stat().st_size
+    opened = open_file(f"{WHEEL}/demo/2.mpk")
+    assert kind_of(opened) == "record"
+    assert size_of(f"{WHEEL}/demo/2.mpk") == len(small_record())
     assert (file_of(f"{WHEEL}/demo/2.mpk"), file_of(WHEEL), file_of("a.pt")) == (WHEEL, WHEEL, "a.pt")

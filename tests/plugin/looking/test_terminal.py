@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -32,6 +33,16 @@ def test_a_terminal_gets_tables_and_no_escapes_from_the_file() -> None:
     assert "b[red]" in shown
     assert "\x1b[31m" not in shown
     assert "\u202e" not in shown
+
+
+def test_a_terminal_gets_plain_text_where_tables_would_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    from hatch_wheelweights.cli import commands
+
+    write("model.pt", zip_checkpoint(state_dict(**{f"w{number}": tensor() for number in range(20)})))
+    monkeypatch.setattr(commands, "sys", SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: True)))
+    assert "─" in stdout("inspect", "model.pt")
+    monkeypatch.setattr(commands, "MAX_IN_TABLES", 100)
+    assert "─" not in stdout("inspect", "model.pt")
 
 
 def test_plain_output_is_never_cut_to_a_width() -> None:

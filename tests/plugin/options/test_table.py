@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import tomllib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,9 +15,6 @@ from hatch_wheelweights.errors import ConfigError
 from hatch_wheelweights.options.model import HookOptions, RecordOptions, specs
 from hatch_wheelweights.options.table import load
 from hatch_wheelweights.options.toml import toml_name
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 RECORD: dict[str, Any] = {"source": "weights/digits.pt", "output": "src/digits/digits.mpk"}
 AT = "hooks.wheelweights.records[0]"
@@ -221,8 +218,7 @@ NO_RECORD = (
         ),
         pytest.param(
             _table(frobnicate=1),
-            f"{AT}.frobnicate: unknown option\n"
-            f"  Remove it, or use one of: {KNOWN}.",
+            f"{AT}.frobnicate: unknown option\n  Remove it, or use one of: {KNOWN}.",
             id="no near option",
         ),
         pytest.param(
@@ -232,8 +228,7 @@ NO_RECORD = (
         ),
         pytest.param(
             {"records": [{**RECORD, "a b\n": "a"}]},
-            f'{AT}."a b\\n": unknown option\n'
-            f"  Remove it, or use one of: {KNOWN}.",
+            f'{AT}."a b\\n": unknown option\n  Remove it, or use one of: {KNOWN}.',
             id="a key that needs quotes",
         ),
     ],

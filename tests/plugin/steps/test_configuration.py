@@ -11,12 +11,21 @@ import numpy as np
 import pytest
 
 from hatch_wheelweights import load_config
-from hatch_wheelweights.checkpoint import Global, LazyTensor, Opaque
+from hatch_wheelweights.checkpoint import Account, Global, LazyTensor, Opaque
 from hatch_wheelweights.errors import CheckpointError
-from hatch_wheelweights.steps.configuration import MAX_DEPTH, config_value, json_text, plain
+from hatch_wheelweights.steps import configuration
+from hatch_wheelweights.steps.configuration import MAX_DEPTH, json_text
 from making import checkpoints, pickles
 
 TENSOR = LazyTensor("float32", (2, 3), lambda: iter(()), tie=0)
+
+
+def config_value(tree: Any, key: Any) -> Any:
+    return configuration.config_value(tree, key, Account(1 << 20))
+
+
+def plain(value: Any, where: str = "config") -> Any:
+    return configuration.plain(value, where, Account(1 << 20))
 
 
 def _omega(name: str, **state: Any) -> Opaque:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -12,16 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hatch_wheelweights import open_checkpoint
+from hatch_wheelweights.checkpoint import Account
 from hatch_wheelweights.errors import CheckpointError, RemapError
 from hatch_wheelweights.options.model import TensorOptions
 from hatch_wheelweights.steps import pipeline
-from hatch_wheelweights.steps.pipeline import StateDict
 from hatch_wheelweights.steps.report import debug_table
 from making.tensors import faulty, lazy, sealed
 
+if TYPE_CHECKING:
+    from hatch_wheelweights.steps.pipeline import StateDict
+
 
 def state_dict(tree: object, **options: Any) -> StateDict:
-    return pipeline.state_dict(tree, TensorOptions(**options))
+    return pipeline.state_dict(tree, TensorOptions(**options), Account(1 << 20))
 
 
 # The pipeline

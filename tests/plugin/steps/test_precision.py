@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from hatch_wheelweights.errors import CheckpointError
-from hatch_wheelweights.steps import precision
 from hatch_wheelweights.options.model import Precision
+from hatch_wheelweights.steps import precision
 from hatch_wheelweights.steps.precision import cast_tensors
 from making.tensors import faulty, lazy, sealed
 from wheelweights.dtypes import DTYPES, numpy_dtype

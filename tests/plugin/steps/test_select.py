@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from hatch_wheelweights.checkpoint import Global, Opaque
+from hatch_wheelweights.checkpoint import Account, Global, Opaque
 from hatch_wheelweights.errors import CheckpointError
-from hatch_wheelweights.steps import select as select_module
 from hatch_wheelweights.steps.remap import MAX_KEY_CHARACTERS
 from hatch_wheelweights.steps.select import MAX_KEYS_PER_NAME, flatten, select
 from hatch_wheelweights.steps.survey import MAX_DEPTH
@@ -21,7 +20,7 @@ def _flat(tree, top_level_key=None, *, whole_model=False):
     """Return the tensors, the other values, and the warnings."""
     others: dict[str, str] = {}
     part = select(tree, top_level_key, whole_model=whole_model)
-    return flatten(part, others.__setitem__), others
+    return flatten(part, others.__setitem__, Account(1 << 20)), others
 
 
 def _keys(tree, top_level_key=None, **options):
@@ -408,16 +407,32 @@ def test_rejects_a_key_past_the_limit_by_one_character():
     assert _refusal({half: {half: T}, "b": T}).endswith(" has more than 4,096 characters")
 
 
-def test_rejects_keys_past_the_limit_of_all_keys_together(monkeypatch):
-    monkeypatch.setattr(select_module, "MAX_KEYS_CHARACTERS", 5)
-    assert _keys({"a": T, "bcde": T}) == ["a", "bcde"]
-    assert _refusal({"ab": T, "cdef": T}) == "the keys have more than 5 characters"
+def test_charges_names_for_their_parts_and_their_length():
+    def charged(tree):
+        account = Account(1 << 20)
+        flatten(select(tree, None, whole_model=False), lambda *_: None, account)
+        return account.steps, account.nbytes
+
+    plain = charged({"a": T})
+    assert charged({"a": T, "b": T}) == (2 * plain[0], 2 * plain[1])
+    assert charged({"a": {"a": T}, "b": T})[0] > charged({"aa": T, "b": T})[0]
+    assert charged({"a" * 4000: T})[0] > plain[0] + 4000 // 100
+    assert charged({"a": T, "n": 1}) == (plain[0] + 1, plain[1])
 
 
-def test_rejects_more_values_than_the_walk_may_look_at(monkeypatch):
-    monkeypatch.setattr(select_module, "MAX_STEPS", 3)
-    assert _keys({"w": T, "a": 1, "b": 2}) == ["w"]
-    assert _refusal({"w": T, "a": 1, "b": 2, "c": 3}) == "the state_dict has more than 3 values beside its tensors"
+def test_refuses_more_names_than_a_file_of_this_size_may_have():
+    deep = {"0.1.2.3": T}
+    for i in range(40):
+        deep = {f"{i}.{i}.{i}": deep, "w": T}
+    shared = [deep] * 15
+    account = Account(0)
+    account.max_nbytes = 1 << 20
+    with pytest.raises(CheckpointError) as caught:
+        flatten(select({"w": T, "x": shared}, None, whole_model=False), lambda *_: None, account)
+    assert str(caught.value) == (
+        "asks for more memory than a file of 0 bytes may take\n"
+        "  Save it again with torch, as a state_dict: no checkpoint needs that much."
+    )
 
 
 def test_rejects_tensors_in_a_set_and_under_keys_that_are_no_names():

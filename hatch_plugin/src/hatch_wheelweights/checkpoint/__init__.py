@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hatch_wheelweights.checkpoint import legacy, safetensors, sharded, tar, zip_layouts
 from hatch_wheelweights.checkpoint.contents import Contents, naming
+from hatch_wheelweights.checkpoint.cost import Account
 from hatch_wheelweights.checkpoint.files import OpenFile, digest, open_file
 from hatch_wheelweights.checkpoint.nodes import Global, Opaque
 from hatch_wheelweights.checkpoint.tensors import LazyTensor
@@ -21,11 +22,11 @@ from wheelweights.formats import HEAD_BYTES, Format, format_of, what_it_is
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from mmap import mmap
     from pathlib import Path
 
 __all__ = [
     "READERS",
+    "Account",
     "Contents",
     "Global",
     "LazyTensor",
@@ -45,7 +46,7 @@ class Reader(NamedTuple):
     """A container: what it is called here, whether data are one, and what a file of it holds."""
 
     name: str
-    recognises: Callable[[mmap], bool]
+    recognises: Callable[[OpenFile], bool]
     read: Callable[[OpenFile], Contents]
 
 
@@ -59,7 +60,7 @@ _SHARD: Final = (*_ONE_FILE, Reader("index of shards", sharded.recognises, shard
 
 
 def _read_index(opened: OpenFile) -> Contents:
-    return sharded.read(opened, lambda path: _read(path, _SHARD))
+    return sharded.read(opened, lambda path: _read(path, _SHARD, opened.account))
 
 
 # In the order in which they are asked; the first that recognises a file reads it
@@ -71,14 +72,14 @@ def read(path: Path) -> Contents:
 
     Raises CheckpointError, after closing them, for whatever is not a well-formed checkpoint.
     """
-    return _read(path, READERS)
+    return _read(path, READERS, Account(0))
 
 
-def _read(path: Path, readers: Sequence[Reader]) -> Contents:
-    opened = open_file(path)
+def _read(path: Path, readers: Sequence[Reader], account: Account) -> Contents:
+    opened = open_file(path, account)
     try:
         for reader in readers:
-            if reader.recognises(opened.data):
+            if reader.recognises(opened):
                 return reader.read(opened)
         raise _not_a_checkpoint(opened)
     except BaseException:
@@ -87,7 +88,7 @@ def _read(path: Path, readers: Sequence[Reader]) -> Contents:
 
 
 def _not_a_checkpoint(opened: OpenFile) -> CheckpointError:
-    head = opened.data[:HEAD_BYTES]
+    head = opened[:HEAD_BYTES]
     if format_of(head) is Format.LFS_POINTER:
         return _lfs_pointer(opened)
     if head.startswith(_BARE_PICKLE) and format_of(head) in (Format.PICKLE, None):
@@ -102,7 +103,7 @@ def _not_a_checkpoint(opened: OpenFile) -> CheckpointError:
 
 
 def _lfs_pointer(opened: OpenFile) -> CheckpointError:
-    size = re.search(rb"^size (\d{1,19})$", opened.data[:_LFS_POINTER_BYTES], re.MULTILINE)
+    size = re.search(rb"^size (\d{1,19})$", opened[:_LFS_POINTER_BYTES], re.MULTILINE)
     expected = f"expected a checkpoint of {int(size[1]):,} bytes" if size else "expected a checkpoint"
     return CheckpointError(
         f"{expected}, found its Git LFS pointer ({opened.size:,} bytes)",

@@ -14,6 +14,8 @@ from wheelweights.dtypes import DTYPES
 from wheelweights.errors import backticked
 
 __all__ = [
+    "NAMES_OF_TORCH",
+    "STORAGES",
     "StoredDtype",
     "from_number",
     "from_safetensors",
@@ -77,6 +79,9 @@ TABLE: Final = (
     StoredDtype("F6_E2M3", safetensors="F6_E2M3", unheld_bits=6),
     StoredDtype("F6_E3M2", safetensors="F6_E3M2", unheld_bits=6),
 )
+
+STORAGES: Final = tuple(row.storage for row in TABLE if row.storage)
+NAMES_OF_TORCH: Final = tuple(row.name for row in TABLE if row.name.islower())
 
 _BY_NAME: Final = {row.name: row for row in TABLE}
 _BY_STORAGE: Final = {row.storage: row for row in TABLE if row.storage}

@@ -11,8 +11,6 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from hatch_wheelweights.checkpoint import pickle
 from hatch_wheelweights.checkpoint.allowed import find
 from hatch_wheelweights.checkpoint.contents import Contents
@@ -26,15 +24,15 @@ from hatch_wheelweights.checkpoint.rebuild import (
     typed_storage,
 )
 from hatch_wheelweights.checkpoint.remedies import DOUBTFUL
-from hatch_wheelweights.checkpoint.tensors import Storage
+from hatch_wheelweights.checkpoint.tensors import Storage, stored
 from hatch_wheelweights.checkpoint.values import are_ints, is_dict, is_list, is_tuple
 from hatch_wheelweights.errors import CheckpointError
 from wheelweights.errors import backticked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from mmap import mmap
+    from collections.abc import Iterator
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from hatch_wheelweights.checkpoint.files import OpenFile
@@ -53,14 +51,14 @@ PROTOCOL: Final = 1001
 _COUNT_BYTES: Final = 8
 
 
-def recognises(data: mmap) -> bool:
+def recognises(data: OpenFile) -> bool:
     """Tell by the magic number."""
     return _magic(data) is not None
 
 
 def read(opened: OpenFile) -> Contents:
     """Return what the stream holds, which must fill the file."""
-    data = opened.data
+    data = opened
     protocol, position = _plain(data, len(_magic(data) or b""))
     if protocol != PROTOCOL:
         raise CheckpointError(f"expected protocol {PROTOCOL}, found {protocol!r}", remedy=DOUBTFUL)
@@ -69,19 +67,24 @@ def read(opened: OpenFile) -> Contents:
         raise CheckpointError("expected system information with `little_endian`, found something else", remedy=DOUBTFUL)
     storages = _Storages()
     tree, position = pickle.load(
-        data, find=find, persistent_load=storages.persistent_load, start=position, where="the stream"
+        data,
+        find=find,
+        persistent_load=storages.persistent_load,
+        start=position,
+        where="the stream",
+        account=data.account,
     )
     keys, position = _plain(data, position)
     storages.place(data, keys, position)
     return Contents("pytorch-legacy", tree, files=(opened,))
 
 
-def _magic(data: mmap) -> bytes | None:
+def _magic(data: OpenFile) -> bytes | None:
     return next((magic for magic in MAGICS if data[: len(magic)] == magic), None)
 
 
-def _plain(data: mmap, position: int) -> tuple[Any, int]:
-    return pickle.load(data, find=find, start=position, where="the stream")
+def _plain(data: OpenFile, position: int) -> tuple[Any, int]:
+    return pickle.load(data, find=find, start=position, where="the stream", account=data.account)
 
 
 class _Place:
@@ -90,12 +93,20 @@ class _Place:
     Refers to nothing that refers to it: a cycle would keep the file mapped when its last tensor is gone.
     """
 
-    read: Callable[[], NDArray[np.uint8]] | None = None
+    elements: Storage | None = None
 
-    def __call__(self) -> NDArray[np.uint8]:
-        if self.read is None:
+    def read(self) -> NDArray[np.uint8]:
+        """Return all of its bytes."""
+        return self._known().read()
+
+    def stream(self, start: int, nbytes: int) -> Iterator[NDArray[np.uint8]]:
+        """Yield a part of its bytes in order."""
+        return self._known().pieces(start, nbytes)
+
+    def _known(self) -> Storage:
+        if self.elements is None:
             raise CheckpointError("its storage is missing", remedy=DOUBTFUL)
-        return self.read()
+        return self.elements
 
 
 @dataclass(frozen=True)
@@ -110,7 +121,8 @@ class _Named:
 
 def _unplaced(dtype: str, numel: int) -> _Named:
     place = _Place()
-    return _Named(dtype, numel, place, Storage(max(numel, 0) * itemsize_of(dtype), place))
+    nbytes = numel * itemsize_of(dtype)
+    return _Named(dtype, numel, place, Storage(nbytes, place.read, stream=place.stream))
 
 
 class _Storages:
@@ -118,6 +130,7 @@ class _Storages:
 
     def __init__(self) -> None:
         self._named: dict[str, _Named] = {}
+        self._views: dict[str, tuple[str, int, int]] = {}
         self._typed: dict[tuple[str, int, int], TypedStorage] = {}
 
     def persistent_load(self, pid: Any) -> Any:
@@ -127,43 +140,51 @@ class _Storages:
         """
         if is_tuple(pid, 4) and pid[0] == "module" and isinstance(pid[1], Global):
             return pid[1]
-        dtype, key, numel, view = storage_reference(pid)
+        dtype, key, numel, view = storage_reference(pid, parts=6)
         named = self._named.setdefault(key, _unplaced(dtype, numel))
         check_same_use(key, (named.dtype, named.numel), (dtype, numel))
         return self._view(key, named, view)
 
     def _view(self, key: str, named: _Named, view: Any) -> TypedStorage:
         """Return the part of a storage that torch < 0.4 called a storage view: (key of the view, offset, size)."""
-        offset, size = (0, named.numel) if view is None else _offset_and_size(key, named, view)
-        place = (key, offset, size)
+        place = (key, 0, named.numel)
+        if view is not None:
+            name, offset, size = _offset_and_size(key, named, view)
+            place = (key, offset, size)
+            if self._views.setdefault(name, place) != place:
+                raise CheckpointError(f"two views of storages are called {backticked(name)}", remedy=DOUBTFUL)
+        _, offset, size = place
         if place not in self._typed:
             self._typed[place] = typed_storage(_part(named, offset, size), named.dtype, size)
         return self._typed[place]
 
-    def place(self, data: mmap, keys: Any, position: int) -> None:
+    def place(self, data: OpenFile, keys: Any, position: int) -> None:
         """Scan the storages that follow the pickles, in the order of the keys, to the end of the file."""
         names = list(map(storage_key, keys)) if is_list(keys) else None
         if names is None or sorted(names) != sorted(self._named):
             raise CheckpointError("the storages that follow are not those that the object refers to", remedy=DOUBTFUL)
+        if not self._views.keys().isdisjoint(names):
+            raise CheckpointError("a storage and a view of one have the same name", remedy=DOUBTFUL)
         for key in names:
             named = self._named[key]
             begin = position + _COUNT_BYTES
             position = begin + named.storage.nbytes
-            named.place.read = _counted_elements(data, begin, position, key, named)
+            named.place.elements = _counted_elements(data, begin, position, key, named)
         if position != len(data):
             raise CheckpointError(f"{len(data) - position:,} bytes follow the last storage", remedy=DOUBTFUL)
 
 
-def _offset_and_size(key: str, named: _Named, view: Any) -> tuple[int, int]:
+def _offset_and_size(key: str, named: _Named, view: Any) -> tuple[str, int, int]:
+    """Return the name of a view, its offset and its size."""
     if not is_tuple(view, 3) or not are_ints(view[1:]):
         raise CheckpointError("a view of a storage is malformed")
-    _, offset, size = view
+    name, offset, size = storage_key(view[0]), *view[1:]
     if offset < 0 or size < 0 or offset + size > named.numel:
         raise CheckpointError(
             f"a view reaches past its storage {backticked(key)}: expected at most {named.numel:,} elements, "
             f"found {offset + size:,}"
         )
-    return offset, size
+    return name, offset, size
 
 
 def _part(named: _Named, offset: int, size: int) -> Storage:
@@ -171,11 +192,13 @@ def _part(named: _Named, offset: int, size: int) -> Storage:
         return named.storage
     itemsize, place = itemsize_of(named.dtype), named.place
     begin, end = offset * itemsize, (offset + size) * itemsize
-    return Storage(end - begin, lambda: place()[begin:end])
+    return Storage(
+        end - begin, lambda: place.read()[begin:end], stream=lambda start, nbytes: place.stream(begin + start, nbytes)
+    )
 
 
-def _counted_elements(data: mmap, begin: int, end: int, key: str, named: _Named) -> Callable[[], NDArray[np.uint8]]:
-    """Return what reads the elements between two positions, which follow their count."""
+def _counted_elements(data: OpenFile, begin: int, end: int, key: str, named: _Named) -> Storage:
+    """Return the elements between two positions, which follow their count."""
     count = data[begin - _COUNT_BYTES : begin]
     big_endian = _is_counted_big_endian(count, named.numel)
     if big_endian is None or end > len(data):
@@ -184,7 +207,8 @@ def _counted_elements(data: mmap, begin: int, end: int, key: str, named: _Named)
             f"{int.from_bytes(count, 'little', signed=True):,}, and {max(len(data) - begin, 0):,} bytes",
             remedy=DOUBTFUL,
         )
-    return _elements(data, begin, end - begin, named.dtype, big_endian=big_endian)
+    elements = stored(data, begin, end - begin)
+    return _swapped(elements, named.dtype) if big_endian else elements
 
 
 def _is_counted_big_endian(count: bytes, numel: int) -> bool | None:
@@ -198,13 +222,14 @@ def _is_counted_big_endian(count: bytes, numel: int) -> bool | None:
     return True if int.from_bytes(count, "big", signed=True) == numel else None
 
 
-def _elements(data: mmap, begin: int, nbytes: int, dtype: str, *, big_endian: bool) -> Callable[[], NDArray[np.uint8]]:
-    """Return what reads a storage: a view of the map, or a swapped copy that is made once."""
+def _swapped(elements: Storage, dtype: str) -> Storage:
+    """Return big-endian elements as little-endian ones: copies, made when they are read."""
+    size = itemsize_of(dtype) // (2 if dtype.startswith("complex") else 1)
 
-    @functools.cache
-    def read_bytes() -> NDArray[np.uint8]:
-        raw = np.frombuffer(data, np.uint8, nbytes, begin)
-        parts = itemsize_of(dtype) // (2 if dtype.startswith("complex") else 1)
-        return raw.reshape(-1, parts)[:, ::-1].reshape(-1) if big_endian else raw
+    def swap(raw: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return raw.reshape(-1, size)[:, ::-1].reshape(-1)
 
-    return read_bytes
+    def stream(start: int, nbytes: int) -> Iterator[NDArray[np.uint8]]:
+        return map(swap, elements.pieces(start, nbytes))
+
+    return Storage(elements.nbytes, functools.cache(lambda: swap(elements.read())), stream=stream)

@@ -9,31 +9,52 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from hatch_wheelweights.checkpoint.nodes import (
-    MAX_NUMBER_TUPLES,
+    MAX_KEY_ITEMS,
+    NEAR_NUMBER,
     Global,
+    KeyGuard,
     Opaque,
-    cheap_key,
+    Parameter,
+    can_require_grad,
     described,
-    has_text,
 )
+from hatch_wheelweights.checkpoint.pickle_text import parsed_int, python2_string
 from hatch_wheelweights.checkpoint.tensors import LazyTensor
-from hatch_wheelweights.checkpoint.values import is_dict, is_list, is_set, is_tuple
+from hatch_wheelweights.checkpoint.values import (
+    Bytearray,
+    Deque,
+    Ordered,
+    is_dict,
+    is_list,
+    is_set,
+    is_tuple,
+)
 from hatch_wheelweights.errors import CheckpointError, UnsafePickleError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sized
 
-__all__ = ["Buffer", "Machine"]
+    from hatch_wheelweights.checkpoint.cost import Account
 
-MAX_CONTAINERS: Final = 4_000_000  # lists, tuples, dicts, sets, marks and calls take 60 bytes or more each
-MAX_MEMO: Final = 4_000_000
+__all__ = ["SET_BYTES", "Buffer", "Machine"]
+
 MAX_INT_BYTES: Final = 1024
-MAX_INT_DIGITS: Final = 300
 MAX_NAME_CHARACTERS: Final = 1024
-MAX_MEMO_INDEX: Final = 1 << 32
 MAX_PROTOCOL: Final = 5
-MAX_COPIED: Final = 32 << 20  # bytes that calls may copy, plus COPIED_RATIO times the size of the pickle
-COPIED_RATIO: Final = 8
+
+# What is charged beside one step for each opcode
+STEPS_PER_CALL: Final = 4
+BYTES_PER_STEP: Final = 256
+SHORT_TUPLE: Final = 8
+OBJECT_BYTES: Final = 128  # of any container, with what later steps note of it
+SET_BYTES: Final = 160
+STORAGE_BYTES: Final = 2500
+SLOT_BYTES: Final = 8
+ITEM_BYTES: Final = 64
+KEY_BYTES: Final = 100
+NODE_BYTES: Final = 400
+TENSOR_BYTES: Final = 2000
+DIMENSION_BYTES: Final = 32
 
 
 class Buffer(Protocol):
@@ -60,8 +81,11 @@ class Machine:
         end: int,
         find: Callable[[str, str], Global],
         persistent_load: Callable[[Any], Any] | None,
+        *,
+        account: Account,
     ) -> None:
         self.data = data
+        self.account = account
         self.position = self.opcode_position = start
         self.end = end
         self.find = find
@@ -70,10 +94,10 @@ class Machine:
         self.marks: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
         self.unfinished: dict[int, list[int]] = {}  # id of a node that BUILD will replace -> where the memo holds it
-        self.containers = 0
-        self.number_tuples = 0
-        self.copied = 0
-        self.max_copied = MAX_COPIED + COPIED_RATIO * (end - start)
+        self.puts = 0
+        self.keys = KeyGuard()
+        self.faults: dict[int, CheckpointError] = {}  # by identity: those of tensors that were made
+        self.storages: set[int] = set()  # by identity: those that were named before
 
     # Reading
 
@@ -100,11 +124,8 @@ class Machine:
         return taken
 
     def digits(self) -> int:
-        """Return the next line as a number; Python 2 wrote an L behind long ones."""
-        text = self.line()
-        if len(text) > MAX_INT_DIGITS:
-            raise ValueError(f"an integer has more than {MAX_INT_DIGITS} digits")
-        return int(text.rstrip(b"L"))
+        """Return the next line as an integer."""
+        return parsed_int(self.line())
 
     # The stack
 
@@ -112,11 +133,9 @@ class Machine:
         """Push a value that costs no more than its bytes in the pickle."""
         self.stack.append(value)
 
-    def push_container(self, value: Any) -> None:
-        """Push a value that costs far more than its bytes in the pickle; they are counted."""
-        self.containers += 1
-        if self.containers > MAX_CONTAINERS:
-            raise CheckpointError(f"pickle makes more than {MAX_CONTAINERS:,} objects")
+    def push_container(self, value: Any, nbytes: int = 0) -> None:
+        """Push a value that costs far more than its bytes in the pickle: an object and so many bytes."""
+        self.account.charge(1, OBJECT_BYTES + nbytes)
         self.stack.append(value)
 
     def mark(self) -> None:
@@ -150,20 +169,22 @@ class Machine:
             raise IndexError
         items = tuple(self.stack[-count:])
         del self.stack[-count:]
-        self.push_container(items)
+        self.push_container(items, SLOT_BYTES * count)
 
     def collect(self, make: Callable[[list[Any]], Any]) -> None:
         """Make one value of everything since the last mark."""
-        self.push_container(make(self.pop_mark()))
+        items = self.pop_mark()
+        self.account.charge(0, ITEM_BYTES * len(items))
+        self.push_container(make(items))
 
     # The memo
 
     def put(self, index: int) -> None:
         """Remember the last value."""
-        if len(self.memo) >= MAX_MEMO:
-            raise CheckpointError(f"pickle remembers more than {MAX_MEMO:,} objects")
-        if not 0 <= index < MAX_MEMO_INDEX:
-            raise ValueError("a memo index has more than 32 bits")
+        self.puts += 1
+        self.account.charge(1, ITEM_BYTES)
+        if not 0 <= index < NEAR_NUMBER + 4 * self.puts:  # scattered ones can be made to collide in a dict
+            raise ValueError(f"a memo index that is far from the number of values, {self.puts:,}")
         value = self.stack[-1]
         self.memo[index] = value
         if id(value) in self.unfinished:
@@ -195,19 +216,11 @@ class Machine:
         if text in (b"00", b"01"):
             self.push(text == b"01")
         else:
-            self.position -= len(text) + 1
-            self.push(self.digits())
-
-    def string_text(self) -> None:
-        """Push the quoted string of the next line."""
-        text = self.line().strip()
-        if len(text) < 2 or text[:1] != text[-1:] or text[:1] not in (b"'", b'"'):
-            raise ValueError("a string has no quotes")
-        self.push(_python2(text[1:-1].decode("unicode_escape").encode("latin-1")))
+            self.push(parsed_int(text))
 
     def python2_string(self, size: int) -> None:
         """Push a string of Python 2; `size` is that of its length."""
-        self.push(_python2(self.take(self.number(size))))
+        self.push(python2_string(self.take(self.number(size))))
 
     def text(self, size: int) -> None:
         """Push text; `size` is that of its length. A lone surrogate is legal in Python's own pickles."""
@@ -217,20 +230,34 @@ class Machine:
         """Push bytes; `size` is that of their length."""
         self.push(self.take(self.number(size)))
 
+    def raw_bytearray(self, size: int) -> None:
+        """Push a bytearray; `size` is that of its length."""
+        self.push(Bytearray(self.take(self.number(size))))
+
     # Containers
 
     def key(self, key: Any) -> Any:
-        """Return a key of a dict or an item of a set; see `cheap_key`."""
-        self.number_tuples += is_tuple(key) and not has_text(key)
-        return cheap_key(key, numbers=self.number_tuples <= MAX_NUMBER_TUPLES)
+        """Return a key of a dict or an item of a set; see `KeyGuard`."""
+        self.account.charge(1 + (min(len(key), MAX_KEY_ITEMS) if is_tuple(key) else 0), KEY_BYTES)
+        return self.keys.key(key)
 
     def extend(self, items: list[Any]) -> None:
-        """Add items to the last value."""
+        """Add items to the list that is the last value."""
         target = self.stack[-1]
-        if isinstance(target, Opaque):
+        if isinstance(target, Opaque) and not target.closed:
             target.items.extend(items)
         elif is_list(target):
             target.extend(items)
+            if isinstance(target, Deque) and target.maxlen is not None and len(target) > target.maxlen:
+                raise ValueError("a deque has more items than its maximal length")
+        else:
+            raise TypeError(f"items are appended to {described(target)}")
+
+    def add(self, items: list[Any]) -> None:
+        """Add items to the set that is the last value."""
+        target = self.stack[-1]
+        if isinstance(target, Opaque) and not target.closed:
+            target.items.extend(items)
         elif is_set(target):
             target.update(self.key(item) for item in items)
         else:
@@ -242,7 +269,7 @@ class Machine:
             raise ValueError("a key has no value")
         pairs = [(self.key(items[i]), items[i + 1]) for i in range(0, len(items), 2)]
         target = self.stack[-1]
-        if isinstance(target, Opaque):
+        if isinstance(target, Opaque) and not target.closed:
             target.items.extend(pairs)
         elif is_dict(target):
             target.update(pairs)
@@ -265,64 +292,111 @@ class Machine:
             raise ValueError(f"a class name has more than {MAX_NAME_CHARACTERS} characters")
         self.push(self.find(module, name))
 
-    def call(self) -> None:
-        """Push what calling a name gives: what its `call` returns, an inert node where it has none."""
+    def call(self, *, new: bool = False) -> None:
+        """Push what calling a name gives, or `__new__` of it: an inert node where the name is unknown."""
         args, function = self.stack.pop(), self.stack.pop()
         if not isinstance(function, Global):
             raise UnsafePickleError(f"pickle calls {described(function)}, which no state_dict needs")
         if not is_tuple(args):
             raise TypeError(f"expected a tuple of arguments, found {described(args)}")
-        result = function.call(args) if function.call else Opaque(function.module, function.name, args)
-        self.copied += _size(result)
-        if self.copied > self.max_copied:
-            raise CheckpointError(f"pickle copies more than {self.max_copied:,} bytes")
-        self.push_container(result)
+        self.account.charge(STEPS_PER_CALL + _operand_steps(args))
+        meaning = function.new if new else function.call
+        if function.call and not meaning:
+            raise TypeError(f"{described(function)} is not called, but made as an object of a class")
+        result = meaning(args) if meaning else Opaque(function.module, function.name, args)
+        self.push_container(result, _result_bytes(result, args))
+        self._note_fault(result, args)
         if function.setstate and isinstance(result, Opaque):
             self.unfinished[id(result)] = []
 
     def build(self) -> None:
-        """Give the last value a state.
-
-        Without effect on containers and tensors: an OrderedDict's `_metadata`, attributes of their subclasses.
-        """
+        """Give the last value a state; without effect on an OrderedDict (its `_metadata`) and on a Parameter."""
         state = self.stack.pop()
         target = self.stack[-1]
         if isinstance(target, Opaque):
             self._set_state(target, state)
-        elif not isinstance(target, _STATELESS):
+        elif isinstance(target, Ordered):
+            _check_attributes(state)
+        elif isinstance(target, Parameter):
+            _check_parameter_state(target, state)
+        else:
             raise TypeError(f"{described(target)} is given a state")
 
     def _set_state(self, target: Opaque, state: Any) -> None:
         holders = self.unfinished.pop(id(target), None)
         setstate = self.find(target.module, target.name).setstate if holders is not None else None
         if setstate is None:
+            if target.closed:
+                raise TypeError(f"{described(target)} is given a state")
             target.state = state
             return
+        self.account.charge(STEPS_PER_CALL + _operand_steps((state,)))
         finished = setstate(target, state)
+        self.account.charge(0, _result_bytes(finished, state if is_tuple(state) else (state,)))
         self.stack[-1] = finished
+        self._note_fault(finished, ())
         for index in holders or ():
-            self.memo[index] = finished
+            if self.memo.get(index) is target:
+                self.memo[index] = finished
+
+    def _note_fault(self, result: Any, args: tuple[Any, ...]) -> None:
+        """Note that there is a tensor that cannot be read, and that it speaks for those that it is made of."""
+        if not isinstance(result, LazyTensor) or result.fault is None:
+            return
+        for arg in args:
+            for part in arg if is_tuple(arg) else (arg,):
+                if isinstance(part, LazyTensor):
+                    self.faults.pop(id(part.fault), None)
+        self.faults[id(result.fault)] = result.fault
 
     def persistent(self) -> None:
         """Push what a persistent id refers to."""
         if self.persistent_load is None:
             raise CheckpointError("pickle refers to a storage, but there can be none here")
-        self.push_container(self.persistent_load(self.stack.pop()))
+        self.account.charge(STEPS_PER_CALL)
+        storage = self.persistent_load(self.stack.pop())
+        self._note_fault(storage, ())
+        self.push_container(storage, 0 if id(storage) in self.storages else STORAGE_BYTES)
+        self.storages.add(id(storage))
 
 
-_STATELESS: Final = (dict, list, set, frozenset, tuple, LazyTensor)
+def _check_attributes(state: Any) -> None:
+    """Check that the state of an OrderedDict is a dict of attributes, of which none stands for a method."""
+    if not is_dict(state) or not all(isinstance(name, str) and not hasattr(Ordered, name) for name in state):
+        raise TypeError("the state of an OrderedDict is not a dict of attributes")
 
 
-def _python2(raw: bytes) -> str | bytes:
-    """Return Python 2's `str` as text where it is text: it was used for names and raw bytes alike."""
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return raw
+def _check_parameter_state(target: Parameter, state: Any) -> None:
+    """Check that the state of a Parameter is (requires_grad, anything, hooks), as torch 0.2 and 0.3 wrote it."""
+    if not is_tuple(state, 3) or not isinstance(state[0], bool) or (state[0] and not can_require_grad(target)):
+        raise TypeError("the state of a Parameter is malformed")
 
 
-def _size(result: Any) -> int:
-    """Return what a call may have copied: a pickle can name something long in a few bytes, over and over."""
+def _operand_steps(args: tuple[Any, ...], depth: int = 2) -> int:
+    """Return the steps that looking through the arguments of a call takes: a pickle can name long ones in two bytes.
+
+    `_rebuild_from_type_v2` has the arguments of another call among its own, so short tuples are looked into.
+    """
+    steps = len(args)
+    for arg in args:
+        if is_tuple(arg) and depth and len(arg) <= SHORT_TUPLE:
+            steps += _operand_steps(arg, depth - 1)
+        elif isinstance(arg, (list, tuple, dict, set, frozenset)):
+            steps += len(cast("Sized", arg))
+        elif isinstance(arg, (str, bytes)):
+            steps += len(arg) // BYTES_PER_STEP
+    return steps
+
+
+def _result_bytes(result: Any, args: tuple[Any, ...]) -> int:
+    """Return the memory that the result of a call takes, with what it keeps of the arguments."""
+    if isinstance(result, LazyTensor):
+        kept = sum(len(arg) for arg in args if isinstance(arg, (str, bytes)))
+        return TENSOR_BYTES + DIMENSION_BYTES * len(result.shape) + kept
+    if isinstance(result, Opaque):
+        return NODE_BYTES + SLOT_BYTES * len(result.args)
+    if isinstance(result, Global):
+        return NODE_BYTES + len(result.module) + len(result.name)
     if isinstance(result, (list, tuple, dict, set, frozenset)):
-        return 64 * len(cast("Sized", result))
+        return ITEM_BYTES * len(cast("Sized", result))
     return len(result) if isinstance(result, (str, bytes)) else 0

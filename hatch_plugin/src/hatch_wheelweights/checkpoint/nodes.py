@@ -8,35 +8,60 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
 from hatch_wheelweights.checkpoint.tensors import LazyTensor
-from hatch_wheelweights.checkpoint.values import is_tuple
+from hatch_wheelweights.checkpoint.values import Bytearray, is_tuple
 from wheelweights.errors import backticked
 
-__all__ = ["MAX_NUMBER_TUPLES", "Call", "Global", "Opaque", "cheap_key", "described", "has_text"]
+__all__ = [
+    "MAX_KEY_ITEMS",
+    "NEAR_NUMBER",
+    "Call",
+    "Global",
+    "KeyGuard",
+    "Meaning",
+    "Opaque",
+    "Parameter",
+    "can_require_grad",
+    "described",
+]
 
 MAX_KEY_ITEMS: Final = 64  # of a tuple as a dict key: hashing a tuple is not cached
 MAX_KEY_INT: Final = 1 << 60  # beyond it, Python's hash of an int can be made to collide with any other
 MAX_NUMBER_TUPLES: Final = 5_000  # as keys: the hashes of tuples of numbers can be made to collide
+MAX_FAR_NUMBERS: Final = 5_000  # as keys, and so can those of numbers beyond these and four times the number of keys
+NEAR_NUMBER: Final = 1 << 16
 
 Call: TypeAlias = Callable[[tuple[Any, ...]], Any]
+SetState: TypeAlias = Callable[["Opaque", Any], Any]
+
+
+class Meaning(NamedTuple):
+    """What a known name means: what calling it gives, what `__new__` of it gives, what a state makes of that.
+
+    Without `new`, it is no class, or one whose `__new__` no checkpoint needs.
+    """
+
+    call: Call
+    new: Call | None = None
+    setstate: SetState | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Global:
     """A class or function that a pickle names; never imported.
 
-    `call` says what calling it gives, `setstate` what BUILD makes of the result of such a call; without them the
-    result is an `Opaque`.
+    `call`, `new` and `setstate` are those of its `Meaning`; without `call` it is unknown, and gives an `Opaque`.
     """
 
     module: str
     name: str
     call: Call | None = field(default=None, compare=False, repr=False)
-    setstate: Callable[[Opaque, Any], Any] | None = field(default=None, compare=False, repr=False)
+    new: Call | None = field(default=None, compare=False, repr=False)
+    setstate: SetState | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.module}.{self.name}"
@@ -46,7 +71,8 @@ class Global:
 class Opaque:
     """An object of an unknown class: what was called, with what, and the state it was given; inert.
 
-    `state` is what BUILD gave, `items` what a list (values) or dict (pairs) subclass holds.
+    `state` is what BUILD gave, `items` what a list (values) or dict (pairs) subclass holds. One that is `closed` is of
+    a known class: it has no items, and no state but the one that its class makes something of.
     """
 
     module: str
@@ -54,12 +80,22 @@ class Opaque:
     args: tuple[Any, ...] = ()
     state: Any = None
     items: list[Any] = field(default_factory=list[Any])
+    closed: bool = False
 
     def __str__(self) -> str:
         return f"{self.module}.{self.name}"
 
     def __repr__(self) -> str:
         return f"<Opaque {self.module}.{self.name}>"  # not the content: that can be cyclic
+
+
+class Parameter(LazyTensor):
+    """A tensor that `torch.nn.Parameter` was called with: it may be given a state, which has no values in it."""
+
+
+def can_require_grad(tensor: LazyTensor) -> bool:
+    """Tell whether torch computes gradients of such a tensor: not of whole numbers, nor of bools."""
+    return tensor.dtype.startswith(("float", "bfloat", "complex"))
 
 
 def described(value: Any) -> str:
@@ -70,29 +106,45 @@ def described(value: Any) -> str:
 _KEYS: Final = (str, bytes, int, float, np.generic, Global, Opaque, LazyTensor, type(None))
 
 
-def cheap_key(key: Any, *, numbers: bool = True) -> Any:
-    """Return a dict key or set item, replaced by a node unless its hash is cheap and cannot be made to collide.
+class KeyGuard:
+    """Keeps the hashing of keys cheap: counts those whose hashes a file can choose so that they collide."""
 
-    Nodes and tensors are told apart by identity. `numbers` says whether a tuple of numbers is still allowed as a key.
-    Raises TypeError for a value that is no key in Python either.
-    """
-    return key if _is_cheap(key, numbers=numbers) else Opaque("builtins", type(key).__name__, (key,))
+    def __init__(self) -> None:
+        self._keys = self._tuples = self._far = 0
 
+    def key(self, key: Any) -> Any:
+        """Return a dict key or set item, replaced by a node unless its hash is cheap and cannot be made to collide.
 
-def _is_cheap(key: Any, *, numbers: bool) -> bool:
-    if is_tuple(key):
-        return _is_plain(key) and (numbers or has_text(key))
-    if isinstance(key, (complex, frozenset)):  # np.complex128 is a complex
-        return False
-    if not isinstance(key, _KEYS):
-        raise TypeError(f"{described(key)} is a key")
-    return not isinstance(key, int) or abs(key) < MAX_KEY_INT
+        Nodes and tensors are told apart by identity. Raises TypeError for a value that is no key in Python either.
+        """
+        self._keys += 1
+        return key if self._is_cheap(key) else Opaque("builtins", type(key).__name__, (key,))
 
+    def _is_cheap(self, key: Any) -> bool:
+        if is_tuple(key):
+            return self._is_cheap_tuple(key)
+        if isinstance(key, (complex, frozenset)):  # np.complex128 is a complex
+            return False
+        if not isinstance(key, _KEYS) or isinstance(key, Bytearray):
+            raise TypeError(f"{described(key)} is a key")
+        if isinstance(key, (int, float, np.number)):
+            return self._is_cheap_number(key)
+        return True
 
-def _is_plain(key: tuple[Any, ...]) -> bool:
-    return len(key) <= MAX_KEY_ITEMS and all(not is_tuple(item) and cheap_key(item) is item for item in key)
+    def _is_cheap_tuple(self, key: tuple[Any, ...]) -> bool:
+        """Text that comes first hides, by a secret of the process, what the hashes of later items are combined with."""
+        if len(key) > MAX_KEY_ITEMS or any(is_tuple(item) or not self._is_cheap(item) for item in key):
+            return False
+        if key and isinstance(key[0], (str, bytes)):
+            return True
+        self._tuples += 1
+        return self._tuples <= MAX_NUMBER_TUPLES
 
-
-def has_text(key: tuple[Any, ...]) -> bool:
-    """Tell whether a tuple holds text or bytes, whose hashes depend on a secret of the process."""
-    return any(isinstance(item, (str, bytes)) for item in key)
+    def _is_cheap_number(self, key: float | np.number[Any]) -> bool:
+        """Numbers that are not far from the number of keys fill a table evenly; others can be chosen to collide."""
+        if isinstance(key, int) and abs(key) >= MAX_KEY_INT:
+            return False
+        value = float(key)
+        near = value.is_integer() and abs(value) < NEAR_NUMBER + 4 * self._keys
+        self._far += not near
+        return near or self._far <= MAX_FAR_NUMBERS

@@ -8,7 +8,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any, Final
 
-from hatch_wheelweights.checkpoint.machine import MAX_INT_DIGITS, Machine
+from hatch_wheelweights.checkpoint.machine import SET_BYTES, Machine
+from hatch_wheelweights.checkpoint.pickle_text import parsed_float, parsed_int, parsed_string
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,13 +52,13 @@ OPERATIONS: Final[dict[bytes, Callable[[Machine], None]]] = {
     b"J": lambda m: m.push(m.number(4, signed=True)),
     b"K": lambda m: m.push(m.number(1)),
     b"M": lambda m: m.push(m.number(2)),
-    b"L": lambda m: m.push(m.digits()),
+    b"L": lambda m: m.push(parsed_int(m.line().removesuffix(b"L"))),
     b"\x8a": lambda m: m.long(m.number(1)),
     b"\x8b": lambda m: m.long(m.number(4, signed=True)),
-    b"F": lambda m: m.push(float(m.line()[:MAX_INT_DIGITS])),
+    b"F": lambda m: m.push(parsed_float(m.line())),
     b"G": lambda m: m.push(struct.unpack(">d", m.take(8))[0]),
     # text and bytes
-    b"S": Machine.string_text,
+    b"S": lambda m: m.push(parsed_string(m.line())),
     b"T": lambda m: m.python2_string(4),
     b"U": lambda m: m.python2_string(1),
     b"V": lambda m: m.push(m.line().decode("raw_unicode_escape")),
@@ -67,7 +68,7 @@ OPERATIONS: Final[dict[bytes, Callable[[Machine], None]]] = {
     b"B": lambda m: m.raw(4),
     b"C": lambda m: m.raw(1),
     b"\x8e": lambda m: m.raw(8),
-    b"\x96": lambda m: m.raw(8),
+    b"\x96": lambda m: m.raw_bytearray(8),
     # containers
     b"]": lambda m: m.push_container([]),
     b"l": lambda m: m.collect(list),
@@ -82,8 +83,8 @@ OPERATIONS: Final[dict[bytes, Callable[[Machine], None]]] = {
     b"d": Machine.new_dict,
     b"s": lambda m: m.set_items(_take_two(m)),
     b"u": lambda m: m.set_items(m.pop_mark()),
-    b"\x8f": lambda m: m.push_container(set()),
-    b"\x90": lambda m: m.extend(m.pop_mark()),
+    b"\x8f": lambda m: m.push_container(set(), SET_BYTES),
+    b"\x90": lambda m: m.add(m.pop_mark()),
     b"\x91": lambda m: m.collect(lambda items: frozenset(m.key(item) for item in items)),
     # the memo
     b"p": lambda m: m.put(m.digits()),
@@ -97,7 +98,7 @@ OPERATIONS: Final[dict[bytes, Callable[[Machine], None]]] = {
     b"c": lambda m: m.name(m.line().decode("utf-8"), m.line().decode("utf-8")),
     b"\x93": lambda m: m.name(*_take_two(m)),
     b"R": Machine.call,
-    b"\x81": Machine.call,  # NEWOBJ: cls.__new__(cls, *args); nothing here tells it from a call
+    b"\x81": lambda m: m.call(new=True),  # cls.__new__(cls, *args)
     b"b": Machine.build,
     b"Q": Machine.persistent,
 }

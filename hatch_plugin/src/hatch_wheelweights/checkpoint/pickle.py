@@ -10,23 +10,29 @@ Values can be shared, deep and cyclic: walk the result with an explicit stack, n
 
 from __future__ import annotations
 
+import itertools
 import struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
+from hatch_wheelweights.checkpoint.cost import Account
 from hatch_wheelweights.checkpoint.machine import Machine
+from hatch_wheelweights.checkpoint.nodes import Opaque
 from hatch_wheelweights.checkpoint.opcodes import OPERATIONS, REFUSED, STOP
 from hatch_wheelweights.checkpoint.remedies import DOUBTFUL
+from hatch_wheelweights.checkpoint.tensors import LazyTensor
+from hatch_wheelweights.checkpoint.values import is_dict, is_list, is_tuple
 from hatch_wheelweights.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from hatch_wheelweights.checkpoint.machine import Buffer
     from hatch_wheelweights.checkpoint.nodes import Global
 
 __all__ = ["load"]
 
-MAX_OPCODES: Final = 32_000_000
+_CHARGED_TOGETHER: Final = 256
+_BYTES_PER_VISIT: Final = 64
 
 
 def load(
@@ -37,14 +43,17 @@ def load(
     start: int = 0,
     end: int | None = None,
     where: str = "the pickle",
+    account: Account | None = None,
 ) -> tuple[Any, int]:
     """Interpret the pickle that begins at `start`; return its value and the position behind its STOP.
 
     `find(module, name)` gives the meaning of a name or raises UnsafePickleError; `persistent_load(pid)` gives a
-    storage. `where` names the place in errors. Raises CheckpointError, with the position, for anything malformed or
-    over a budget.
+    storage. `where` names the place in errors; `account`, or one of its own, is charged for everything. Raises
+    CheckpointError, with the position, for anything malformed or beyond the account.
     """
-    machine = Machine(data, start, len(data) if end is None else end, find, persistent_load)
+    end = len(data) if end is None else end
+    account = account or Account(end - start)
+    machine = Machine(data, start, end, find, persistent_load, account=account)
     try:
         return _run(machine), machine.position
     except CheckpointError as error:
@@ -57,7 +66,9 @@ def load(
 
 
 def _run(machine: Machine) -> Any:
-    for _ in range(MAX_OPCODES):
+    for count in itertools.count(1):
+        if not count % _CHARGED_TOGETHER:
+            machine.account.charge(_CHARGED_TOGETHER)
         machine.opcode_position = machine.position
         opcode = machine.take(1)
         operation = OPERATIONS.get(opcode)
@@ -67,14 +78,42 @@ def _run(machine: Machine) -> Any:
             return _result(machine)
         else:
             raise CheckpointError(f"pickle has opcode {_named(opcode)}, which no checkpoint needs")
-    raise CheckpointError(f"pickle has more than {MAX_OPCODES:,} operations")
+    raise AssertionError  # there is always a next number
 
 
 def _result(machine: Machine) -> Any:
     value = machine.stack.pop()
     if machine.stack or machine.marks:
         raise ValueError("STOP leaves values on the stack")
+    if machine.faults:
+        _check_kept(machine, value)
     return value
+
+
+def _check_kept(machine: Machine, value: Any) -> None:
+    """Raise CheckpointError for a tensor that cannot be read where nothing in the value would say so."""
+    dropped = dict(machine.faults)
+    stack, seen = [value], set[int]()
+    while stack:
+        node = stack.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        machine.account.charge(1, _BYTES_PER_VISIT)
+        if isinstance(node, LazyTensor):
+            dropped.pop(id(node.fault), None)
+        else:
+            stack.extend(_parts(node))
+    for fault in dropped.values():
+        raise CheckpointError("pickle drops a tensor that cannot be read", details=[fault.fact], remedy=fault.remedy)
+
+
+def _parts(node: Any) -> Iterable[Any]:
+    if is_dict(node):
+        return itertools.chain(node, node.values())
+    if is_list(node) or is_tuple(node) or isinstance(node, (set, frozenset)):
+        return cast("Iterable[Any]", node)
+    return (node.args, node.state, node.items) if isinstance(node, Opaque) else ()
 
 
 def _named(opcode: bytes) -> str:

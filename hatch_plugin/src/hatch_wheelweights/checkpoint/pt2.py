@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["read", "recognises"]
 
+JSON_BYTES: Final = 24  # of memory for one of JSON, such as an empty list takes
 MAX_CONFIG: Final = 64 << 20
 _STRIDED: Final = 7  # torch/_export/serde/schema.py, Layout
 _FOLDER: Final = "data/weights/"
@@ -50,7 +51,9 @@ def read(archive: ZipArchive) -> Any:
 
 def _weights(archive: ZipArchive, name: str, *, big_endian: bool) -> dict[str, LazyTensor]:
     try:
-        config = strict_json.parsed(archive.read(name, limit=MAX_CONFIG))["config"]
+        text = archive.read(name, limit=MAX_CONFIG)
+        archive.account.charge(len(text) // 16, JSON_BYTES * len(text))
+        config = strict_json.parsed(text)["config"]
         members: dict[str, Storage] = {}
         weights: dict[str, LazyTensor] = {}
         for key, weight in config.items():
@@ -95,4 +98,6 @@ def _ints(values: list[dict[str, Any]]) -> tuple[int, ...]:
     numbers = tuple(value["as_int"] for value in values)
     if len(numbers) > MAX_RANK or any(type(number) is not int for number in numbers):
         raise ValueError("a size is not a whole number")
+    if any(abs(number) >= 1 << 63 for number in numbers):
+        raise ValueError("a size has more than 63 bits")
     return numbers

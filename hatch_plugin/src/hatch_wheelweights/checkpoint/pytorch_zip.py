@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any, Final
 from hatch_wheelweights.checkpoint import pickle
 from hatch_wheelweights.checkpoint.allowed import find
 from hatch_wheelweights.checkpoint.rebuild import TypedStorage, check_same_use, storage_reference, typed_storage
+from hatch_wheelweights.checkpoint.remedies import DOUBTFUL
 from hatch_wheelweights.errors import CheckpointError
 from wheelweights.errors import quoted
 
 if TYPE_CHECKING:
     from hatch_wheelweights.checkpoint.zip import ZipArchive
 
-__all__ = ["byte_order_is_big", "read", "recognises"]
+__all__ = ["byte_order_is_big", "check_version", "read", "recognises"]
 
+VERSIONS: Final = range(1, 11)  # caffe2/serialize/versions.h
+_VERSION: Final = re.compile(rb"([0-9]{1,2})\n?")
 _KEY: Final = re.compile(r"[0-9A-Za-z_]{1,64}")
 
 
@@ -30,6 +33,7 @@ def recognises(archive: ZipArchive) -> bool:
 
 def read(archive: ZipArchive) -> Any:
     """Return what the pickle of the archive holds. Its storages are members of `data`, or (torch 1.4) of `tensors`."""
+    check_version(archive)
     content = archive.read("data.pkl")
     folders = {name.partition("/")[0] for name in archive.members}
     folder = "tensors" if "tensors" in folders and "data" not in folders else "data"
@@ -37,16 +41,16 @@ def read(archive: ZipArchive) -> Any:
     storages: dict[str, TypedStorage] = {}
 
     def persistent_load(pid: Any) -> TypedStorage:
-        dtype, key, numel, _ = storage_reference(pid)
+        dtype, key, numel, _ = storage_reference(pid, parts=5)
         known = storages.get(key)
         if known is None:
             storage = archive.storage(f"{folder}/{_checked(key)}", big_endian=big_endian)
             known = storages[key] = typed_storage(storage, dtype, numel)
-        check_same_use(key, (known.dtype, known.shape[0]), (dtype, max(numel, 0)))
+        check_same_use(key, (known.dtype, known.shape[0]), (dtype, numel))
         return known
 
     where = f"{archive.root}/data.pkl"
-    tree, end = pickle.load(content, find=find, persistent_load=persistent_load, where=where)
+    tree, end = pickle.load(content, find=find, persistent_load=persistent_load, where=where, account=archive.account)
     if end != len(content):
         raise CheckpointError(f"{len(content) - end:,} bytes follow the pickle in {where}")
     return tree
@@ -58,11 +62,34 @@ def _checked(key: str) -> str:
     return key
 
 
+def check_version(archive: ZipArchive) -> None:
+    """Check what the small members say of the archive; torch writes some of them since 1.13, 2.1 and 2.6."""
+    version = _small(archive, ".data/version") or _small(archive, "version")
+    found = _VERSION.fullmatch(version or b"")
+    if not found or int(found[1]) not in VERSIONS:
+        raise CheckpointError(
+            f"expected version {VERSIONS[0]} to {VERSIONS[-1]} of torch's zip format, "
+            f"found {'none' if version is None else quoted(version)}",
+            remedy=DOUBTFUL,
+        )
+    alignment = _small(archive, ".storage_alignment")
+    if alignment is not None and not re.fullmatch(rb"[0-9]{1,9}", alignment):
+        raise CheckpointError(f"expected a number as .storage_alignment, found {quoted(alignment)}", remedy=DOUBTFUL)
+    _small(archive, ".format_version")
+    if not (_small(archive, ".data/serialization_id") or b"").isascii():
+        raise CheckpointError("expected text as .data/serialization_id, found other bytes", remedy=DOUBTFUL)
+
+
+def _small(archive: ZipArchive, name: str) -> bytes | None:
+    """Return a member of a few bytes, checked; None where there is none."""
+    return archive.read(name, limit=1024) if name in archive else None
+
+
 def byte_order_is_big(archive: ZipArchive) -> bool:
     """Tell whether the storages are big-endian; files before torch 2.1 do not say, and are little-endian."""
-    if "byteorder" not in archive:
+    order = _small(archive, "byteorder")
+    if order is None:
         return False
-    order = archive.read("byteorder", limit=1024)
     if order not in (b"little", b"big"):
         raise CheckpointError(f"expected byteorder little or big, found {quoted(order)}")
     return order == b"big"

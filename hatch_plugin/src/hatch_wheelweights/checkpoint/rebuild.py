@@ -7,13 +7,15 @@ cannot hold. Such a tensor comes back with its `fault` set: the error is raised 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard, cast
 
 from hatch_wheelweights.checkpoint import dtypes
-from hatch_wheelweights.checkpoint.nodes import Global, Opaque
+from hatch_wheelweights.checkpoint.arrays import Array
+from hatch_wheelweights.checkpoint.nodes import Global, Meaning, Opaque, Parameter, can_require_grad, described
 from hatch_wheelweights.checkpoint.remedies import DAMAGED, DOUBTFUL
 from hatch_wheelweights.checkpoint.tensors import MAX_RANK, LazyTensor, Storage, broken_tensor, strided_tensor
-from hatch_wheelweights.checkpoint.values import are_ints, is_dict, is_list, is_tuple
+from hatch_wheelweights.checkpoint.torch_values import sizes
+from hatch_wheelweights.checkpoint.values import are_ints, is_dict, is_tuple
 from hatch_wheelweights.errors import CheckpointError
 from wheelweights.dtypes import DTYPES
 from wheelweights.errors import backticked
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "REBUILD",
-    "SETSTATE",
     "StorageReference",
     "TypedStorage",
     "check_same_use",
@@ -52,35 +53,36 @@ class StorageReference(NamedTuple):
     view: Any
 
 
-def storage_reference(pid: Any) -> StorageReference:
+def storage_reference(pid: Any, parts: int) -> StorageReference:
     """Return what a persistent id of a storage says.
 
-    That is `("storage", class, key, location, numel)`, in streams with the view of the storage behind it, or None.
+    That is `("storage", class, key, location, numel)`, in streams with a sixth part, the view of the storage or None.
     Raises CheckpointError for anything else.
     """
-    if not is_tuple(pid, 5, 6) or pid[0] != "storage":
+    if not is_tuple(pid, parts) or pid[0] != "storage":
         raise CheckpointError("a pickle refers to something that is not a storage")
-    _, kind, key, _, numel = pid[:5]
+    _, kind, key, location, numel = pid[:5]
+    if not isinstance(location, str):
+        raise CheckpointError(f"expected the location of a storage, found {described(location)}")
     dtype = dtypes.from_storage_class(kind)
-    return StorageReference(dtype, storage_key(key), _numel(numel), pid[5] if len(pid) == 6 else None)
+    return StorageReference(dtype, storage_key(key), _numel(numel), pid[5] if parts == 6 else None)
 
 
 def storage_key(key: Any) -> str:
-    """Return the key of a storage or tensor as text; raise CheckpointError for what can be none."""
-    if isinstance(key, (str, bytes)) and len(key) <= MAX_KEY_CHARACTERS:
-        return key if isinstance(key, str) else key.decode("latin-1")
-    if type(key) is int:
-        return str(key)
+    """Return the key of a storage; raise CheckpointError for what can be none. To torch, "0" and 0 are two keys."""
+    if isinstance(key, str) and len(key) <= MAX_KEY_CHARACTERS:
+        return key
     raise CheckpointError(
-        f"expected a number or at most {MAX_KEY_CHARACTERS} characters as the key of a storage or tensor, "
-        f"found a {type(key).__name__}",
+        f"expected at most {MAX_KEY_CHARACTERS} characters as the key of a storage, found {described(key)}",
         remedy=DOUBTFUL,
     )
 
 
 def _numel(numel: Any) -> int:
     if type(numel) is not int:
-        raise CheckpointError(f"expected a number of elements, found a {type(numel).__name__}")
+        raise CheckpointError(f"expected a number of elements, found {described(numel)}")
+    if not 0 <= numel < 1 << 63:
+        raise CheckpointError("expected a number of elements of at most 63 bits, found another")
     return numel
 
 
@@ -102,7 +104,7 @@ def typed_storage(storage: Storage, dtype: str, numel: int) -> TypedStorage:
         )
         storage = replace(storage, fault=fault)
     whole = strided_tensor(storage, dtype if dtype in DTYPES else "uint8", 0, (max(numel, 0),), (1,))
-    return TypedStorage(dtype, whole.shape, whole.read, whole.tie, fault=whole.fault, storage=storage)
+    return TypedStorage(dtype, whole.shape, whole.read, whole.tie, fault=whole.fault, view=whole.view, storage=storage)
 
 
 def rebuild_dense(args: tuple[Any, ...], dtype: str | None = None, metadata: Any = None) -> LazyTensor:
@@ -110,10 +112,10 @@ def rebuild_dense(args: tuple[Any, ...], dtype: str | None = None, metadata: Any
     storage, offset, size, stride = args[:4]
     if not isinstance(storage, TypedStorage):
         raise CheckpointError("a tensor is rebuilt from something that is not a storage")
-    shape, steps = _ints(size), _ints(stride)
+    shape, steps = sizes(size), sizes(stride)
     if type(offset) is not int:
         raise CheckpointError(f"expected an offset, found a {type(offset).__name__}")
-    bits = metadata if is_dict(metadata) else {}
+    bits = _bits(metadata)
     name = dtype or storage.dtype
     if name not in DTYPES:
         return broken_tensor(name, shape, dtypes.unsupported(name))
@@ -123,17 +125,20 @@ def rebuild_dense(args: tuple[Any, ...], dtype: str | None = None, metadata: Any
         offset,
         shape,
         steps,
-        conjugated=bits.get("conj") is True,
-        negated=bits.get("neg") is True,
+        conjugated="conj" in bits,
+        negated="neg" in bits,
     )
 
 
-def _ints(values: Any) -> tuple[int, ...]:
-    if (is_tuple(values) or is_list(values)) and len(values) <= MAX_RANK and are_ints(values):
-        return tuple(values)
-    raise CheckpointError(
-        f"expected at most {MAX_RANK} whole numbers as the size or stride of a tensor, found something else"
-    )
+def _bits(metadata: Any) -> dict[str, bool]:
+    """Return what torch notes of a tensor: whether it is conjugated, or negated. torch looks at the keys alone."""
+    if metadata is None:
+        return {}
+    if type(metadata) is not dict or not all(
+        isinstance(key, str) and value is True for key, value in cast("dict[Any, Any]", metadata).items()
+    ):
+        raise CheckpointError("expected marks that are true as the metadata of a tensor, found something else")
+    return cast("dict[str, bool]", metadata)
 
 
 def _tensor_v1(args: tuple[Any, ...]) -> LazyTensor:
@@ -148,20 +153,31 @@ def _check_count(args: tuple[Any, ...], least: int, most: int) -> None:
 
 def _tensor_v2(args: tuple[Any, ...]) -> LazyTensor:
     _check_count(args, 6, 7)
-    return rebuild_dense(args, metadata=args[6] if len(args) > 6 else None)
+    return _checked(rebuild_dense(args, metadata=next(iter(args[6:]), None)), args[4])
+
+
+def _checked(tensor: LazyTensor, requires_grad: Any) -> LazyTensor:
+    """Return the tensor if it can require gradients, or does not."""
+    if not isinstance(requires_grad, bool):
+        raise CheckpointError(f"expected whether a tensor requires gradients, found {described(requires_grad)}")
+    if requires_grad and not can_require_grad(tensor):
+        raise CheckpointError(f"a tensor of dtype {backticked(tensor.dtype)} requires gradients")
+    return tensor
 
 
 def _tensor_v3(args: tuple[Any, ...]) -> LazyTensor:
     _check_count(args, 7, 8)
-    return rebuild_dense(args, dtypes.from_torch(args[6]), metadata=args[7] if len(args) > 7 else None)
+    tensor = rebuild_dense(args, dtypes.from_torch(args[6]), metadata=next(iter(args[7:]), None))
+    return _checked(tensor, args[4])
 
 
 def _unsupported(dtype: str, shape: tuple[int, ...], fact: str, remedy: str) -> LazyTensor:
     return broken_tensor(dtype, shape[:MAX_RANK], CheckpointError(fact, remedy=remedy))
 
 
-def _always_unsupported(dtype: str, fact: str, remedy: str) -> Call:
+def _always_unsupported(dtype: str, fact: str, remedy: str, counts: tuple[int, int]) -> Call:
     def rebuild(args: tuple[Any, ...]) -> LazyTensor:
+        _check_count(args, *counts)
         shape = next((arg for arg in args if is_tuple(arg) and are_ints(arg)), ())
         return _unsupported(dtype, shape, fact, remedy)
 
@@ -169,34 +185,86 @@ def _always_unsupported(dtype: str, fact: str, remedy: str) -> Call:
 
 
 def _quantised(args: tuple[Any, ...]) -> LazyTensor:
+    _check_count(args, 7, 7)
     storage, size = args[0], args[2]
     dtype = storage.dtype if isinstance(storage, TypedStorage) else "quantised"
-    return broken_tensor(dtype, _ints(size), dtypes.quantised())
+    return broken_tensor(dtype, sizes(size), dtypes.quantised())
 
 
 def _meta(args: tuple[Any, ...]) -> LazyTensor:
+    _check_count(args, 4, 4)
     dtype, size = args[:2]
     return _unsupported(
         dtypes.from_torch(dtype),
-        _ints(size),
+        sizes(size),
         "is on the meta device: it has a shape but no values",
         "Materialise the model before saving it (model.to_empty(device='cpu'), then load or initialise its weights).",
     )
 
 
+def _is_tensor(value: Any) -> TypeGuard[LazyTensor]:
+    return isinstance(value, LazyTensor) and not isinstance(value, (Array, TypedStorage))
+
+
 def _wrapped(args: tuple[Any, ...]) -> LazyTensor:
-    """Return the tensor that a Parameter, or a tensor moved to a device, is made of."""
-    if not args or not isinstance(args[0], LazyTensor):
+    """Return the tensor that a Parameter is made of."""
+    if not _is_tensor(args[0]):
         raise CheckpointError("a parameter is rebuilt from something that is not a tensor")
-    return args[0]
+    return _checked(args[0], args[1])
 
 
-def _on_device(args: tuple[Any, ...]) -> LazyTensor:
-    """Return the tensor that torch moves to a device (XLA, ORT) after loading.
+def _parameter(args: tuple[Any, ...]) -> LazyTensor:
+    _check_count(args, 3, 3)
+    return _wrapped(args)
 
-    The dtype it has there must be the one it is stored with.
-    """
-    tensor, dtype = _wrapped(args), dtypes.from_torch(args[1])
+
+def _parameter_with_state(args: tuple[Any, ...]) -> LazyTensor:
+    _check_count(args, 4, 4)
+    _check_attributes(args[3])
+    return _wrapped(args)
+
+
+def _check_attributes(state: Any) -> None:
+    """Check the attributes that a tensor is given: a dict, or two, of names that mean nothing to torch."""
+    for names in state if is_tuple(state, 2) else (state,):
+        if names is None:
+            continue
+        if not is_dict(names) or not all(isinstance(name, str) and name not in _PROPERTIES for name in names):
+            raise CheckpointError("expected attributes of a tensor, found something else")
+
+
+# What torch makes of these is not what is set: `data` replaces the values
+_PROPERTIES: Final = frozenset({
+    "H", "T", "__class__", "__cuda_array_interface__", "__dict__", "__weakref__", "_backward_hooks", "_base", "_cdata",
+    "_grad", "_grad_fn", "_has_symbolic_sizes_strides", "_post_accumulate_grad_hooks", "_python_dispatch", "_version",
+    "data", "device", "dtype", "grad", "grad_dtype", "grad_fn", "imag", "is_cpu", "is_cuda", "is_ipu", "is_leaf",
+    "is_maia", "is_meta", "is_mkldnn", "is_mps", "is_mtia", "is_nested", "is_quantized", "is_sparse", "is_sparse_csr",
+    "is_vulkan", "is_xla", "is_xpu", "itemsize", "layout", "mH", "mT", "name", "names", "nbytes", "ndim", "output_nr",
+    "real", "requires_grad", "retains_grad", "shape", "volatile",
+})  # fmt: skip
+
+
+def _from_numpy(args: tuple[Any, ...]) -> LazyTensor:
+    """Return the tensor that torch moves to a device (XLA, ORT) after loading, stored as an array."""
+    _check_count(args, 4, 4)
+    if not isinstance(args[0], Array):
+        raise CheckpointError("a tensor on a device is rebuilt from something that is not an array")
+    return _on_device(args[0], args)
+
+
+def _from_cpu(args: tuple[Any, ...]) -> LazyTensor:
+    """Return the tensor that torch moves to a device after loading, stored as a tensor."""
+    _check_count(args, 4, 4)
+    if not _is_tensor(args[0]):
+        raise CheckpointError("a tensor on a device is rebuilt from something that is not a tensor")
+    return _on_device(args[0], args)
+
+
+def _on_device(stored: LazyTensor, args: tuple[Any, ...]) -> LazyTensor:
+    """Return a tensor that is moved to a device; the dtype it has there must be the one it is stored with."""
+    dtype = dtypes.from_torch(args[1])
+    tensor = LazyTensor(stored.dtype, stored.shape, stored.read, stored.tie, fault=stored.fault, view=stored.view)
+    _checked(tensor, args[3])
     if tensor.dtype == dtype:
         return tensor
     return _unsupported(
@@ -207,63 +275,86 @@ def _on_device(args: tuple[Any, ...]) -> LazyTensor:
     )
 
 
-def _from_type(args: tuple[Any, ...]) -> Any:
+def _from_type(args: tuple[Any, ...]) -> LazyTensor:
     """Return what `function(*arguments)` gives, as torch does for subclasses and for tensors with attributes."""
-    function, _, arguments = args[:3]
+    _check_count(args, 4, 4)
+    function, kind, arguments, state = args
     if not isinstance(function, Global) or function.call is None or not is_tuple(arguments):
         raise CheckpointError("a tensor subclass is rebuilt by an unknown function")
     if function.call is _from_type:
         raise CheckpointError("a tensor subclass is rebuilt by itself")  # one level is all that torch writes
-    return function.call(arguments)
+    if not isinstance(kind, Global) or (kind.call and (kind.module, kind.name) not in _TENSOR_CLASSES):
+        raise CheckpointError("a tensor subclass is rebuilt as something that is no class of tensors")
+    if kind.call:
+        _check_attributes(state)
+    tensor = function.call(arguments)
+    if not _is_tensor(tensor):
+        raise CheckpointError("a tensor subclass is rebuilt from something that is not a tensor")
+    return tensor
 
 
-def _parameter(args: tuple[Any, ...]) -> Any:
-    return _wrapped(args) if args else Opaque("torch.nn.parameter", "Parameter")
+_TENSOR_CLASSES: Final = (("torch", "Tensor"), ("torch.nn.parameter", "Parameter"))
 
 
-def _parameter_state(node: Opaque, state: Any) -> Any:
-    """Return the one tensor in the state of a Parameter that torch < 0.4 wrote as a plain object."""
-    values = state.values() if is_dict(state) else state if is_tuple(state) or is_list(state) else ()
-    tensors = [value for value in values if isinstance(value, LazyTensor)]
-    if len(tensors) == 1:
-        return tensors[0]
-    node.state = state
-    return node
+def _new_parameter(args: tuple[Any, ...]) -> LazyTensor | Opaque:
+    """Return a Parameter as its class makes it; torch < 0.4 writes one without a tensor, which is in its state."""
+    if not args:
+        return Opaque("torch.nn.parameter", "Parameter", closed=True)
+    _check_count(args, 1, 2)
+    tensor = _wrapped((args[0], args[1] if len(args) > 1 else True))
+    return Parameter(
+        tensor.dtype, tensor.shape, tensor.read, tensor.tie, tensor.key, tensor.fault, tensor.path, tensor.view
+    )
 
 
-def _size(args: tuple[Any, ...]) -> tuple[int, ...]:
-    return _ints(args[0]) if args else ()
+def _parameter_state(_: Opaque, state: Any) -> LazyTensor:
+    """Return the tensor in the state (tensor, _, hooks, requires_grad, _) of a Parameter."""
+    if not is_tuple(state, 5):
+        raise CheckpointError("expected five parts as the state of a parameter, found something else")
+    return _wrapped((state[0], state[3]))
 
 
-_SPARSE = _always_unsupported("sparse", "is sparse, which a record cannot hold", "Save tensor.to_dense() in torch.")
-_NESTED = _always_unsupported(
-    "nested", "is a nested tensor, which a record cannot hold", "Save its parts in torch: list(tensor.unbind())."
+def _buffer(args: tuple[Any, ...]) -> LazyTensor | Opaque:
+    if not args:
+        return Opaque("torch.nn.parameter", "Buffer", closed=True)
+    _check_count(args, 1, 2)
+    return _wrapped((args[0], False))
+
+
+_SPARSE = _always_unsupported(
+    "sparse", "is sparse, which a record cannot hold", "Save tensor.to_dense() in torch.", (2, 2)
 )
+_NESTED_FACTS = (
+    "nested", "is a nested tensor, which a record cannot hold", "Save its parts in torch: list(tensor.unbind()).",
+)  # fmt: skip
+_NESTED = _always_unsupported(*_NESTED_FACTS, (4, 4))
+_JAGGED = _always_unsupported(*_NESTED_FACTS, (0, MAX_RANK))
 _WRAPPER = _always_unsupported(
-    "subclass", "is a tensor subclass without values of its own", "Save the plain tensor that it wraps, in torch."
+    "subclass",
+    "is a tensor subclass without values of its own",
+    "Save the plain tensor that it wraps, in torch.",
+    (8, 8),
 )
 
-REBUILD: Final[dict[tuple[str, str], Call]] = {
-    ("torch._utils", "_rebuild_tensor"): _tensor_v1,
-    ("torch._utils", "_rebuild_tensor_v2"): _tensor_v2,
-    ("torch._utils", "_rebuild_tensor_v3"): _tensor_v3,
-    ("torch._utils", "_rebuild_parameter"): _wrapped,
-    ("torch._utils", "_rebuild_parameter_with_state"): _wrapped,
-    ("torch._utils", "_rebuild_qtensor"): _quantised,
-    ("torch._utils", "_rebuild_sparse_tensor"): _SPARSE,
-    ("torch._utils", "_rebuild_sparse_csr_tensor"): _SPARSE,
-    ("torch._utils", "_rebuild_nested_tensor"): _NESTED,
-    ("torch.nested._internal.nested_tensor", "_rebuild_njt"): _NESTED,
-    ("torch._utils", "_rebuild_meta_tensor_no_storage"): _meta,
-    ("torch._utils", "_rebuild_wrapper_subclass"): _WRAPPER,
-    ("torch._utils", "_rebuild_device_tensor_from_numpy"): _on_device,
-    ("torch._utils", "_rebuild_device_tensor_from_cpu_tensor"): _on_device,
-    ("torch._utils", "_rebuild_xla_tensor"): _on_device,
-    ("torch._tensor", "_rebuild_from_type_v2"): _from_type,
-    ("torch._tensor", "_rebuild_from_type"): _from_type,
-    ("torch.tensor", "_rebuild_from_type"): _from_type,
-    ("torch.nn.parameter", "Parameter"): _parameter,
-    ("torch.nn.parameter", "Buffer"): _parameter,
-    ("torch", "Size"): _size,
+REBUILD: Final[dict[tuple[str, str], Meaning]] = {
+    ("torch._utils", "_rebuild_tensor"): Meaning(_tensor_v1),
+    ("torch._utils", "_rebuild_tensor_v2"): Meaning(_tensor_v2),
+    ("torch._utils", "_rebuild_tensor_v3"): Meaning(_tensor_v3),
+    ("torch._utils", "_rebuild_parameter"): Meaning(_parameter),
+    ("torch._utils", "_rebuild_parameter_with_state"): Meaning(_parameter_with_state),
+    ("torch._utils", "_rebuild_qtensor"): Meaning(_quantised),
+    ("torch._utils", "_rebuild_sparse_tensor"): Meaning(_SPARSE),
+    ("torch._utils", "_rebuild_sparse_csr_tensor"): Meaning(_SPARSE),
+    ("torch._utils", "_rebuild_nested_tensor"): Meaning(_NESTED),
+    ("torch.nested._internal.nested_tensor", "_rebuild_njt"): Meaning(_JAGGED),
+    ("torch._utils", "_rebuild_meta_tensor_no_storage"): Meaning(_meta),
+    ("torch._utils", "_rebuild_wrapper_subclass"): Meaning(_WRAPPER),
+    ("torch._utils", "_rebuild_device_tensor_from_numpy"): Meaning(_from_numpy),
+    ("torch._utils", "_rebuild_device_tensor_from_cpu_tensor"): Meaning(_from_cpu),
+    ("torch._utils", "_rebuild_xla_tensor"): Meaning(_from_numpy),
+    ("torch._tensor", "_rebuild_from_type_v2"): Meaning(_from_type),
+    ("torch._tensor", "_rebuild_from_type"): Meaning(_from_type),
+    ("torch.tensor", "_rebuild_from_type"): Meaning(_from_type),
+    ("torch.nn.parameter", "Parameter"): Meaning(_new_parameter, _new_parameter, _parameter_state),
+    ("torch.nn.parameter", "Buffer"): Meaning(_buffer, _buffer),
 }
-SETSTATE: Final = {("torch.nn.parameter", "Parameter"): _parameter_state}

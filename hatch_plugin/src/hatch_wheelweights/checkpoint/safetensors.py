@@ -6,11 +6,8 @@ keys, and anything else that two readers could understand differently. Names are
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
-
-import numpy as np
 
 from hatch_wheelweights.checkpoint import dtypes, strict_json
 from hatch_wheelweights.checkpoint.contents import Contents
@@ -18,9 +15,9 @@ from hatch_wheelweights.checkpoint.remedies import GET_AGAIN
 from hatch_wheelweights.checkpoint.tensors import (
     MAX_RANK,
     LazyTensor,
-    Storage,
     broken_tensor,
     contiguous_strides,
+    stored,
     strided_tensor,
 )
 from hatch_wheelweights.checkpoint.values import are_ints, is_dict, is_list
@@ -29,10 +26,6 @@ from wheelweights.dtypes import DTYPES
 from wheelweights.errors import backticked
 
 if TYPE_CHECKING:
-    from mmap import mmap
-
-    from numpy.typing import NDArray
-
     from hatch_wheelweights.checkpoint.files import OpenFile
 
 __all__ = ["read", "recognises"]
@@ -51,7 +44,7 @@ class _Entry(NamedTuple):
     end: int
 
 
-def recognises(data: mmap) -> bool:
+def recognises(data: OpenFile) -> bool:
     """Tell by the first nine bytes: a length, and the brace that opens the header."""
     return (
         len(data) > _HEADER_LENGTH
@@ -62,7 +55,7 @@ def recognises(data: mmap) -> bool:
 
 def read(opened: OpenFile) -> Contents:
     """Return the tensors of the file by name, in the order of the header."""
-    data = opened.data
+    data = opened
     header, start = _header(data)
     metadata = _metadata(header.pop("__metadata__", {}))
     entries = [_entry(key, value) for key, value in header.items()]
@@ -71,7 +64,7 @@ def read(opened: OpenFile) -> Contents:
     return Contents("safetensors", tree, metadata=metadata, files=(opened,))
 
 
-def _header(data: mmap) -> tuple[dict[str, Any], int]:
+def _header(data: OpenFile) -> tuple[dict[str, Any], int]:
     size = int.from_bytes(data[:_HEADER_LENGTH], "little")
     if size > MAX_HEADER or _HEADER_LENGTH + size > len(data):
         raise CheckpointError(
@@ -162,13 +155,9 @@ def _check_offsets(entries: list[_Entry], available: int) -> None:
         )
 
 
-def _tensor(data: mmap, start: int, entry: _Entry) -> LazyTensor:
+def _tensor(data: OpenFile, start: int, entry: _Entry) -> LazyTensor:
     if entry.dtype not in DTYPES:
         return broken_tensor(entry.dtype, entry.shape, dtypes.unsupported(entry.dtype)).named(entry.key)
     nbytes = entry.end - entry.begin
-    storage = Storage(nbytes, functools.partial(_bytes, data, start + entry.begin, nbytes))
+    storage = stored(data, start + entry.begin, nbytes)
     return strided_tensor(storage, entry.dtype, 0, entry.shape, contiguous_strides(entry.shape)).named(entry.key)
-
-
-def _bytes(data: mmap, start: int, size: int) -> NDArray[np.uint8]:
-    return np.frombuffer(data, np.uint8, size, start)

@@ -17,8 +17,7 @@ from hatch_wheelweights.errors import CheckpointError
 from wheelweights.errors import backticked, listed, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from mmap import mmap
+    from collections.abc import Callable, Hashable
     from pathlib import Path
 
     from hatch_wheelweights.checkpoint.files import OpenFile
@@ -27,27 +26,36 @@ __all__ = ["read", "recognises", "refuse"]
 
 MAX_INDEX: Final = 64 << 20
 MAX_SHARDS: Final = 10_000
+STEPS_PER_SHARD: Final = 200
 _HEAD_BYTES: Final = 64
 
 
-def recognises(data: mmap) -> bool:
+def recognises(data: OpenFile) -> bool:
     """Tell by the brace that opens a JSON object."""
     return data[:_HEAD_BYTES].lstrip().startswith(b"{")
 
 
 def read(opened: OpenFile, read_shard: Callable[[Path], Contents]) -> Contents:
     """Return the tensors of all shards in the order of the index; the shards are in its folder, or below it."""
-    weight_map = _weight_map(opened.data)
+    weight_map = _weight_map(opened)
     names = dict.fromkeys(weight_map.values())
     if len(names) > MAX_SHARDS:
         raise CheckpointError(f"expected at most {MAX_SHARDS:,} shards, found {len(names):,}")
     with contextlib.ExitStack() as closing:
-        shards = {name: _shard(opened.path.parent / name, read_shard, closing) for name in names}
+        by_file: dict[Hashable, Contents] = {}
+        shards: dict[str, Contents] = {}
+        for name in names:
+            opened.account.charge(STEPS_PER_SHARD)
+            path = opened.path.parent / name
+            file = _file(path)
+            if file not in by_file:
+                by_file[file] = _shard(path, read_shard, closing)
+            shards[name] = by_file[file]
         tree = {key: _tensor(shards[name], key, name) for key, name in weight_map.items()}
         closing.pop_all()
     kinds = {shard.kind for shard in shards.values()}
     kind = "sharded-safetensors" if kinds == {"safetensors"} else "sharded-pytorch"
-    files = (opened, *(file for shard in shards.values() for file in shard.files))
+    files = (opened, *(file for shard in by_file.values() for file in shard.files))
     return Contents(kind, tree, _warnings(weight_map, shards), files=files)
 
 
@@ -56,7 +64,7 @@ def refuse(_: OpenFile) -> Contents:
     raise CheckpointError("expected a shard, found another index of shards")
 
 
-def _weight_map(data: mmap) -> dict[str, str]:
+def _weight_map(data: OpenFile) -> dict[str, str]:
     """Return the file of each tensor, which an index says."""
     if len(data) > MAX_INDEX:
         raise CheckpointError(f"expected an index of shards of at most {MAX_INDEX:,} bytes, found {len(data):,}")
@@ -81,6 +89,15 @@ def _check_name(name: str) -> None:
         raise CheckpointError(
             f"expected the name of a shard beside the index, found {quoted(name)}", remedy="Correct the index."
         )
+
+
+def _file(path: Path) -> Hashable:
+    """Return what tells a file from others, however its name is spelt."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):  # opening it says what is wrong
+        return path
+    return found.st_dev, found.st_ino
 
 
 def _shard(path: Path, read_shard: Callable[[Path], Contents], closing: contextlib.ExitStack) -> Contents:
@@ -108,6 +125,7 @@ def _tensor(shard: Contents, key: str, name: str) -> LazyTensor:
 
 
 def _warnings(weight_map: dict[str, str], shards: dict[str, Contents]) -> tuple[str, ...]:
-    unlisted = {key for shard in shards.values() for key in shard.tree} - weight_map.keys()
+    read = {id(shard): shard for shard in shards.values()}.values()
+    unlisted = {key for shard in read for key in shard.tree} - weight_map.keys()
     extra = (f"the shards hold tensors that the index does not name: {listed(unlisted)}",) if unlisted else ()
-    return tuple(warning for shard in shards.values() for warning in shard.warnings) + extra
+    return tuple(warning for shard in read for warning in shard.warnings) + extra

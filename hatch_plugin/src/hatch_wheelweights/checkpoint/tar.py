@@ -11,8 +11,6 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from hatch_wheelweights.checkpoint import pickle
 from hatch_wheelweights.checkpoint.allowed import find
 from hatch_wheelweights.checkpoint.contents import Contents
@@ -20,14 +18,13 @@ from hatch_wheelweights.checkpoint.dtypes import from_storage_class, itemsize_of
 from hatch_wheelweights.checkpoint.nodes import Global
 from hatch_wheelweights.checkpoint.rebuild import TypedStorage, rebuild_dense, storage_key, typed_storage
 from hatch_wheelweights.checkpoint.remedies import DOUBTFUL, GET_AGAIN, UNPACK
-from hatch_wheelweights.checkpoint.tensors import MAX_RANK, Storage
+from hatch_wheelweights.checkpoint.tensors import MAX_RANK, stored
 from hatch_wheelweights.checkpoint.values import are_ints, is_list, is_tuple
 from hatch_wheelweights.errors import CheckpointError
 from wheelweights.errors import backticked, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from mmap import mmap
 
     from hatch_wheelweights.checkpoint.files import OpenFile
 
@@ -40,14 +37,14 @@ _EXTENSIONS: Final = (b"x", b"g")
 _RENAMING: Final = (b" path=", b" size=", b" linkpath=", b"GNU.")
 
 
-def recognises(data: mmap) -> bool:
-    """Tell by the magic of a POSIX tar header."""
-    return len(data) >= _BLOCK and data[257:262] == b"ustar"
+def recognises(data: OpenFile) -> bool:
+    """Tell by the magic of a POSIX tar header, before which there is a name and not a header of safetensors."""
+    return len(data) >= _BLOCK and data[257:262] == b"ustar" and not data[4:9] == b"\0\0\0\0{"
 
 
 def read(opened: OpenFile) -> Contents:
     """Return what the `pickle` member holds."""
-    data = opened.data
+    data = opened
     places = _members(data)
     missing = [name for name in _NAMES if name not in places]
     if missing:
@@ -71,14 +68,20 @@ def read(opened: OpenFile) -> Contents:
 class _Cursor:
     """A position in one member, which nothing that is read can leave."""
 
-    def __init__(self, data: mmap, start: int, end: int) -> None:
+    def __init__(self, data: OpenFile, start: int, end: int) -> None:
         self.data = data
         self.position = start
         self.end = end
 
     def pickle(self, persistent_load: Callable[[Any], Any] | None = None) -> Any:
         value, self.position = pickle.load(
-            self.data, find=find, persistent_load=persistent_load, start=self.position, end=self.end, where="the tar"
+            self.data,
+            find=find,
+            persistent_load=persistent_load,
+            start=self.position,
+            end=self.end,
+            where="the tar",
+            account=self.data.account,
         )
         return value
 
@@ -130,12 +133,17 @@ def _read_storages(cursor: _Cursor, objects: dict[str, Any]) -> None:
         objects[key] = _storage(cursor.data, begin + offset * itemsize_of(dtype), dtype, size)
 
 
+def _key(key: Any) -> str:
+    """Return the key of a storage or tensor, which was a number, as text."""
+    return str(key) if type(key) is int and abs(key) < 1 << 64 else storage_key(key)
+
+
 def _triple(value: Any) -> tuple[str, Any, Any]:
     """Return a key with what follows it: a location and a storage class, or a storage and a tensor class."""
     if not is_tuple(value, 3):
         raise CheckpointError("expected a key, a place and a type, found something else", remedy=DOUBTFUL)
     key, second, third = value
-    return storage_key(key), second, third
+    return _key(key), second, third
 
 
 def _view(view: Any) -> tuple[str, str, int, int]:
@@ -143,12 +151,12 @@ def _view(view: Any) -> tuple[str, str, int, int]:
     if not is_tuple(view, 4) or not are_ints(view[2:]):
         raise CheckpointError("a view of a storage is malformed", remedy=DOUBTFUL)
     key, root, offset, size = view
-    return storage_key(key), storage_key(root), offset, size
+    return _key(key), _key(root), offset, size
 
 
-def _storage(data: mmap, begin: int, dtype: str, numel: int) -> TypedStorage:
+def _storage(data: OpenFile, begin: int, dtype: str, numel: int) -> TypedStorage:
     nbytes = numel * itemsize_of(dtype)
-    return typed_storage(Storage(nbytes, lambda: np.frombuffer(data, np.uint8, nbytes, begin)), dtype, numel)
+    return typed_storage(stored(data, begin, nbytes), dtype, numel)
 
 
 def _read_tensors(cursor: _Cursor, objects: dict[str, Any]) -> None:
@@ -165,13 +173,13 @@ def _read_tensors(cursor: _Cursor, objects: dict[str, Any]) -> None:
 
 
 def _known(objects: dict[str, Any], pid: Any) -> Any:
-    key = storage_key(pid)
+    key = _key(pid)
     if key not in objects:
         raise CheckpointError(f"a pickle refers to {backticked(key)}, which is not there", remedy=DOUBTFUL)
     return objects[key]
 
 
-def _members(data: mmap) -> dict[str, tuple[int, int]]:
+def _members(data: OpenFile) -> dict[str, tuple[int, int]]:
     """Return where each member's bytes begin and end."""
     places: dict[str, tuple[int, int]] = {}
     position = 0
@@ -200,7 +208,7 @@ def _members(data: mmap) -> dict[str, tuple[int, int]]:
     return places
 
 
-def _all_zero(data: mmap, position: int) -> bool:
+def _all_zero(data: OpenFile, position: int) -> bool:
     """Tell whether nothing but zeros follows: piece by piece, because a sparse file can end in gigabytes of them."""
     zeros = bytes(1 << 20)
     for start in range(position, len(data), len(zeros)):

@@ -6,8 +6,10 @@ read. Knows neither containers nor pickles: anything that can give its bytes is 
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
+import tempfile
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -16,11 +18,14 @@ import numpy as np
 
 from hatch_wheelweights.errors import CheckpointError
 from wheelweights.dtypes import DTYPES, numpy_dtype
+from wheelweights.errors import SHOWN_ITEMS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
+    from collections.abc import Callable, Generator, Hashable, Iterator
 
     from numpy.typing import NDArray
+
+    from hatch_wheelweights.checkpoint.files import OpenFile
 
 __all__ = [
     "BLOCK_BYTES",
@@ -30,6 +35,7 @@ __all__ = [
     "broken_tensor",
     "contiguous_strides",
     "is_contiguous",
+    "stored",
     "strided_tensor",
 ]
 
@@ -37,6 +43,7 @@ __all__ = [
 READING: Final[ContextVar[str | None]] = ContextVar("READING", default=None)
 
 BLOCK_BYTES: Final = 16 << 20
+MAX_COPY: Final = 64 << 20  # held in memory, of a storage whose elements are not read in their order
 MAX_RANK: Final = 64
 MAX_EXPANSION: Final = 256 << 20  # bytes a tensor may take beyond those of its storage, as after `expand`
 
@@ -45,25 +52,59 @@ MAX_EXPANSION: Final = 256 << 20  # bytes a tensor may take beyond those of its 
 class Storage:
     """A flat run of bytes that tensors share.
 
-    `read()` gives all of them, as a view of the mapped file where they lie in it unchanged. `fault` is set where the
-    storage cannot be read; then no tensor on it can be.
+    `read()` gives all of them, as a view of the mapped file where they lie in it unchanged. `stream(start, nbytes)`
+    gives a part of them in order, as copies that stay whole if the file is cut short meanwhile; without it, parts of
+    what `read` gives. `fault` is set where the storage cannot be read; then no tensor on it can be.
     """
 
     nbytes: int
     read: Callable[[], NDArray[np.uint8]]
     big_endian: bool = False
     fault: CheckpointError | None = None
+    stream: Callable[[int, int], Iterator[NDArray[np.uint8]]] | None = None
+
+    def pieces(self, start: int, nbytes: int) -> Iterator[NDArray[np.uint8]]:
+        """Yield a part of the storage in order, safe from changes of the file."""
+        if self.stream is not None:
+            yield from self.stream(start, nbytes)
+        else:
+            yield self.read()[start : start + nbytes]
+
+    def copied(self, start: int, nbytes: int) -> NDArray[np.uint8]:
+        """Return a part of the storage that is safe from changes of the file: in memory, or in a temporary file."""
+        if self.stream is None:
+            return self.read()[start : start + nbytes]
+        copy_of = np.empty(nbytes, np.uint8) if nbytes <= MAX_COPY else _temporary(nbytes)
+        position = 0
+        for piece in self.stream(start, nbytes):
+            copy_of[position : position + piece.size] = piece
+            position += piece.size
+        return copy_of
+
+
+def stored(file: OpenFile, start: int, nbytes: int) -> Storage:
+    """Return the storage whose bytes lie in a file unchanged."""
+    return Storage(
+        nbytes,
+        lambda: file.array(start, nbytes),
+        stream=lambda begin, size: file.pieces(start + begin, size),
+    )
+
+
+def _temporary(nbytes: int) -> NDArray[np.uint8]:
+    """Return an array in a temporary file: it costs disk and not memory, and is gone with its last view."""
+    with tempfile.TemporaryFile() as file:
+        return np.memmap(file, np.uint8, "w+", shape=(nbytes,))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LazyTensor:
     """A tensor of a checkpoint: described, not yet read.
 
-    `blocks()` yields the elements in C order as flat, little-endian arrays of `numpy_dtype(dtype)`: one block, a view
-    of the mapped file, where the tensor is contiguous and uncompressed in it; copies of at most `BLOCK_BYTES`
-    otherwise. Tensors with equal `tie` hold the same values because they share memory in the checkpoint. `key` is the
-    name in the checkpoint, below the top-level key, and `path` the file. `fault` is set where the tensor cannot be
-    read: reading it raises an error that says the same.
+    `blocks()` yields the elements in C order as flat, little-endian arrays of `numpy_dtype(dtype)`: copies of at most
+    `BLOCK_BYTES`, which stay whole if the file changes meanwhile. Tensors with equal `tie` hold the same values because
+    they share memory in the checkpoint. `key` is the name in the checkpoint, below the top-level key, and `path` the
+    file. `fault` is set where the tensor cannot be read: reading it raises an error that says the same.
     """
 
     dtype: str
@@ -73,6 +114,7 @@ class LazyTensor:
     key: str | None = None
     fault: CheckpointError | None = None
     path: str | None = field(default_factory=READING.get, compare=False)
+    view: Callable[[], NDArray[Any]] | None = None  # gives all elements without a copy, where they lie so in the file
 
     @property
     def nbytes(self) -> int:
@@ -85,26 +127,34 @@ class LazyTensor:
 
         Raises CheckpointError, with key and path, where they cannot be read.
         """
-        try:
-            if self.fault is not None:
-                # A copy: a raised error holds the frames that it passed, they this tensor, and the tensor its fault
-                raise copy.copy(self.fault)
+        with self._named_in_errors():
             yield from self.read()
-        except CheckpointError as error:
-            error.key = error.key or self.key
-            error.path = error.path or self.path
-            raise
 
     def numpy(self) -> NDArray[Any]:
         """Return the tensor as a read-only array: a view of the mapped file where it can be one, a copy otherwise."""
-        blocks = list(self.blocks())
-        if len(blocks) == 1:
-            flat = np.require(blocks[0], requirements="A")  # a file that was zipped again may hold it unaligned
+        if self.view is not None:
+            with self._named_in_errors():
+                # A file that was zipped again may hold it unaligned
+                flat = np.require(self.view(), requirements="A")
         else:
+            blocks = list(self.blocks())  # an unsupported dtype is the fault that this raises
             flat = np.concatenate([np.empty(0, numpy_dtype(self.dtype)), *blocks])
         array = flat.reshape(self.shape)
         array.flags.writeable = False
         return array
+
+    @contextlib.contextmanager
+    def _named_in_errors(self) -> Generator[None, None, None]:
+        """Raise the fault if there is one; give errors of reading the key and the path."""
+        try:
+            if self.fault is not None:
+                # A copy: a raised error holds the frames that it passed, they this tensor, and the tensor its fault
+                raise copy.copy(self.fault)
+            yield
+        except CheckpointError as error:
+            error.key = error.key or self.key
+            error.path = error.path or self.path
+            raise
 
     def __repr__(self) -> str:
         return f"<LazyTensor {self.dtype} {self.shape}>"
@@ -134,8 +184,9 @@ def strided_tensor(
     One that breaks a bound comes back with its `fault` set. `conjugated` and `negated` are torch's lazy bits: the
     stored values are the conjugates, or the negatives, of the tensor's.
     """
-    fault = storage.fault or _form_fault(offset, shape, stride)
-    fault = fault or _reach_fault(storage.nbytes, DTYPES[dtype].itemsize, offset, shape, stride)
+    itemsize = DTYPES[dtype].itemsize
+    fault = storage.fault or _form_fault(itemsize, offset, shape, stride)
+    fault = fault or _reach_fault(storage.nbytes, itemsize, offset, shape, stride)
     if fault is None and ((conjugated and not dtype.startswith("complex")) or (negated and dtype == "bool")):
         fault = CheckpointError(f"a {dtype} tensor is marked as {'conjugated' if conjugated else 'negated'}")
     if fault is not None:
@@ -145,21 +196,43 @@ def strided_tensor(
         for block in _strided_blocks(storage, dtype, offset, shape, stride):
             yield _resolved(block, conjugated=conjugated, negated=negated)
 
+    def view() -> NDArray[Any]:
+        start = offset * DTYPES[dtype].itemsize
+        nbytes = math.prod(shape) * DTYPES[dtype].itemsize
+        return _elements(storage.read()[start : start + nbytes], dtype, big_endian=False)
+
+    # Numpy multiplies every stride by the size of an element, also those that no second element is reached by
+    stride = tuple(step if size > 1 else 0 for size, step in zip(shape, stride, strict=True))
     tie = (storage, dtype, offset, shape, stride, conjugated, negated)
-    return LazyTensor(dtype, shape, read, tie)
+    lies_so = is_contiguous(shape, stride) and 0 not in shape and not (conjugated or negated or storage.big_endian)
+    return LazyTensor(dtype, shape, read, tie, view=view if lies_so else None)
 
 
-def _form_fault(offset: int, shape: tuple[int, ...], stride: tuple[int, ...]) -> CheckpointError | None:
-    """Return what is wrong with the numbers that describe a tensor, whatever its storage."""
+def _form_fault(itemsize: int, offset: int, shape: tuple[int, ...], stride: tuple[int, ...]) -> CheckpointError | None:
+    """Return what is wrong with the numbers that describe a tensor, whatever its storage.
+
+    Numbers beyond 63 bits are not shown: a file can hold such as take seconds to write out.
+    """
     if len(shape) != len(stride):
         return CheckpointError(f"expected as many strides as dimensions, found {len(stride)} and {len(shape)}")
     if len(shape) > MAX_RANK:
         return CheckpointError(f"expected at most {MAX_RANK} dimensions, found {len(shape)}")
+    if any(abs(number) >= 1 << 63 for number in (offset, *shape, *stride)):
+        return CheckpointError("expected an offset, sizes and strides of at most 63 bits, found a larger one")
     if min((offset, *shape, *stride)) < 0:
-        return CheckpointError(f"negative offset, size or stride: {offset}, {shape}, {stride}")
-    if math.prod(size or 1 for size in shape) >= 1 << 63:
-        return CheckpointError(f"expected sizes whose product has at most 63 bits, found {shape}")
+        return CheckpointError(f"negative offset, size or stride: {offset}, {_shown(shape)}, {_shown(stride)}")
+    if math.prod(size or 1 for size in shape) * itemsize >= 1 << 63:
+        return CheckpointError(f"expected sizes that make less than 2**63 bytes, found {_shown(shape)}")
     return None
+
+
+def _shown(sizes: tuple[int, ...]) -> str:
+    """Return sizes or strides as text, the first few of many: a file can name one such tensor a thousandfold."""
+    return (
+        str(sizes)
+        if len(sizes) <= SHOWN_ITEMS
+        else f"{str(sizes[:SHOWN_ITEMS])[:-1]}, and {len(sizes) - SHOWN_ITEMS} more)"
+    )
 
 
 def _reach_fault(
@@ -191,17 +264,22 @@ def _strided_blocks(
     if count == 0:
         yield np.empty(0, numpy_dtype(dtype))
         return
-    raw = storage.read()[offset * itemsize :]
     if is_contiguous(shape, stride):
-        flat = raw[: count * itemsize].view(_carrier(dtype, big_endian=storage.big_endian))
-        blocks = iter([flat]) if not storage.big_endian else np.array_split(flat, -(-flat.nbytes // BLOCK_BYTES))
-    else:
-        flat = raw[: raw.nbytes // itemsize * itemsize].view(_carrier(dtype, big_endian=storage.big_endian))
-        strided = np.lib.stride_tricks.as_strided(flat, shape, [step * itemsize for step in stride], writeable=False)
-        blocks = c_order_blocks(strided)
-    for block in blocks:
-        native = block.astype(block.dtype.newbyteorder("<"), copy=False)
-        yield _normal_bools(native) if dtype == "bool" else native.view(numpy_dtype(dtype))
+        for piece in storage.pieces(offset * itemsize, count * itemsize):
+            yield _elements(piece, dtype, big_endian=storage.big_endian)
+        return
+    last = sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
+    flat = storage.copied(offset * itemsize, (last + 1) * itemsize).view(_carrier(dtype, big_endian=False))
+    strided = np.lib.stride_tricks.as_strided(flat, shape, [step * itemsize for step in stride], writeable=False)
+    for block in c_order_blocks(strided):
+        yield _elements(block, dtype, big_endian=storage.big_endian)
+
+
+def _elements(raw: NDArray[Any], dtype: str, *, big_endian: bool) -> NDArray[Any]:
+    """Return bytes as elements in the byte order of numpy's little-endian dtypes; a view where they have it."""
+    stored = raw.view(_carrier(dtype, big_endian=big_endian))
+    native = stored.astype(stored.dtype.newbyteorder("<"), copy=False)
+    return _normal_bools(native) if dtype == "bool" else native.view(numpy_dtype(dtype))
 
 
 def contiguous_strides(shape: tuple[int, ...], *, fortran: bool = False) -> tuple[int, ...]:

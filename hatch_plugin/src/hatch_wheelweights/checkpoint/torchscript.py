@@ -21,11 +21,15 @@ from wheelweights.errors import backticked, quoted
 if TYPE_CHECKING:
     from collections.abc import Container
 
+    from hatch_wheelweights.checkpoint.cost import Account
     from hatch_wheelweights.checkpoint.zip import ZipArchive
 
 __all__ = ["read", "recognises"]
 
-MAX_MODULES: Final = 200_000
+MAX_DEPTH: Final = 200
+STEPS_PER_VISIT: Final = 8
+BYTES_PER_ATTRIBUTE: Final = 100
+BYTES_PER_LEVEL: Final = 64
 MAX_CODE: Final = 16 << 20
 _CLASS: Final = re.compile(r"class (\w+)\((\w+)\):")
 _PARAMETERS: Final = "  __parameters__ = ["
@@ -44,22 +48,25 @@ def read(archive: ZipArchive) -> Any:
     Return the root as it is where it is no module (torch.jit saves nothing else; `torch.package` may).
     """
     root = pytorch_zip.read(archive)
-    return _state_dict(root, _Code(archive)) if isinstance(root, Opaque) else root
+    return _state_dict(root, _Code(archive), archive.account) if isinstance(root, Opaque) else root
 
 
-def _state_dict(root: Opaque, code: _Code) -> dict[str, LazyTensor]:
+def _state_dict(root: Opaque, code: _Code, account: Account) -> dict[str, LazyTensor]:
+    """Return the tensors of a module and of those in it; a module may be shared, and is then visited for each name."""
     tree: dict[str, LazyTensor] = {}
     pending: list[tuple[str, Opaque, frozenset[int]]] = [("", root, frozenset())]
-    count = 0
     while pending:
         prefix, module, above = pending.pop()
-        count += 1
-        if count > MAX_MODULES or len(above) > 200:
-            raise CheckpointError(f"TorchScript modules are nested too deep, or there are more than {MAX_MODULES:,}")
+        if len(above) > MAX_DEPTH:
+            raise CheckpointError(f"TorchScript modules are nested more than {MAX_DEPTH} levels deep")
         if id(module) in above:
             raise CheckpointError("a TorchScript module contains itself")
         names = code.tensors_of(module)
         attributes = module.state if is_dict(module.state) else {}
+        account.charge(
+            STEPS_PER_VISIT + len(attributes) + len(above),
+            (len(attributes) + 1) * (2 * len(prefix) + BYTES_PER_ATTRIBUTE) + BYTES_PER_LEVEL * len(above),
+        )
         children: list[tuple[str, Opaque, frozenset[int]]] = []
         for name, value in attributes.items():
             if "." in str(name):
@@ -104,6 +111,7 @@ class _Code:
             return {}
         source = self._archive.read(file, limit=self._left)
         self._left -= len(source)
+        self._archive.account.charge(len(source) // 64, 8 * len(source))
         lines: dict[str, list[str]] = {}  # for each class, the lines that list its parameters and its buffers
         name = ""
         for line in io.StringIO(source.decode("utf-8", "replace")):

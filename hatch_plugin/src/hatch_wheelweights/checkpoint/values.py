@@ -1,4 +1,7 @@
-"""What kind of value a file holds: a value from a pickle or from JSON can be anything, and each test narrows it."""
+"""What kind of value a file holds: a value from a pickle or from JSON can be anything, and each test narrows it.
+
+A few classes tell values apart that are one in a record, because a pickle may do other things with each.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,46 @@ from typing import TYPE_CHECKING, Any, TypeGuard, cast
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sized
 
-__all__ = ["are_ints", "is_dict", "is_list", "is_set", "is_tuple"]
+__all__ = [
+    "Bytearray",
+    "Deque",
+    "Ordered",
+    "Python2Text",
+    "are_ints",
+    "is_dict",
+    "is_list",
+    "is_set",
+    "is_tuple",
+    "type_name",
+]
+
+
+class Ordered(dict[Any, Any]):
+    """A `collections.OrderedDict`: of all dicts, the only one that may be given a state."""
+
+    __slots__ = ()
+
+
+class Deque(list[Any]):
+    """A `collections.deque`: it may have a length that it never exceeds."""
+
+    __slots__ = ("maxlen",)
+
+    def __init__(self, items: Iterable[Any], maxlen: int | None) -> None:
+        super().__init__(items)
+        self.maxlen = maxlen
+
+
+class Bytearray(bytes):
+    """A bytearray, which no dict has as a key."""
+
+    __slots__ = ()
+
+
+class Python2Text(str):
+    """A string of Python 2 beyond ASCII, which may be text in UTF-8 or bytes that look like it."""
+
+    __slots__ = ()
 
 
 def is_tuple(value: Any, *lengths: int) -> TypeGuard[tuple[Any, ...]]:
@@ -33,3 +75,8 @@ def is_dict(value: Any) -> TypeGuard[dict[Any, Any]]:
 def are_ints(values: Iterable[Any]) -> bool:
     """Tell whether all values are whole numbers; True and False are not."""
     return all(type(value) is int for value in values)
+
+
+def type_name(value: Any) -> str:
+    """Return the name of a value's type as users know it: that of the class which ours only marks."""
+    return next(kind.__name__ for kind in type(value).__mro__ if kind.__module__ != __name__)

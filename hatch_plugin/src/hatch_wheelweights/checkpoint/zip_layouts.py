@@ -15,7 +15,6 @@ from hatch_wheelweights.errors import CheckpointError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from mmap import mmap
 
     from hatch_wheelweights.checkpoint.files import OpenFile
 
@@ -38,14 +37,14 @@ LAYOUTS: Final = (
 )
 
 
-def recognises(data: mmap) -> bool:
+def recognises(data: OpenFile) -> bool:
     """Tell by the header of the first member."""
     return data[:4] == b"PK\x03\x04"
 
 
 def read(opened: OpenFile) -> Contents:
     """Return what a zip archive of torch holds, whichever of its layouts it has."""
-    archive = ZipArchive(opened.data)
+    archive = ZipArchive(opened)
     warnings = ("the file has no checksums, so damage to it would go unnoticed",) if archive.unchecked else ()
     for layout in LAYOUTS:
         if layout.recognises(archive):

@@ -9,7 +9,7 @@ import importlib.util
 import io
 import sys
 
-from hatch_wheelweights.cli.ending import COULD_NOT_FINISH, WRONG_USAGE, end
+from hatch_wheelweights.cli.ending import COULD_NOT_FINISH, WRONG_USAGE, end, end_for
 
 __all__ = ["main"]
 
@@ -27,3 +27,7 @@ def main() -> None:
         cli()
     except KeyboardInterrupt:
         end("Interrupted.", COULD_NOT_FINISH)
+    except MemoryError:
+        end("Error: out of memory", COULD_NOT_FINISH)
+    except OSError as error:  # what the system refused, wherever that was
+        end_for(error)

@@ -8,26 +8,31 @@ the commands, so that `--help` and wrong usage are answered at once.
 
 from __future__ import annotations
 
-import json
+import sys
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from hatch_wheelweights._version import __version__
-from hatch_wheelweights.cli.ending import COULD_NOT_FINISH, FILE_HAS_A_PROBLEM, WRONG_USAGE, end
+from hatch_wheelweights.cli.ending import COULD_NOT_FINISH, FILE_HAS_A_PROBLEM, WRONG_USAGE, end, say, tell
 from hatch_wheelweights.cli.flags import FLAGS, flag_options, read_flags
-from hatch_wheelweights.errors import CheckpointError, ConfigError, message, spelt
+from hatch_wheelweights.cli.writing import write_text
+from hatch_wheelweights.errors import ConfigError, message, spelt
 from hatch_wheelweights.options.model import ConversionOptions, TensorOptions
-from wheelweights.errors import WheelweightsError, counted
+from wheelweights.errors import WheelweightsError, counted, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from hatch_wheelweights.looking.inspect import Inspection
+
 __all__ = ["cli"]
 
-_NOT_SHOWN = ("metadata", "debug")  # options of a conversion that change nothing of what inspect shows
+SHOWN_FAULTS: Final = 100  # of a wheel
+MAX_IN_TABLES: Final = 200_000  # characters, which rich draws in about a second
+
+_NOT_SHOWN: Final = ("metadata", "debug")  # options of a conversion that change nothing of what inspect shows
 
 
 class _Commands(click.Group):
@@ -50,7 +55,7 @@ def cli() -> None:
     """Weights for wheels: look into checkpoints and records, and convert one into the other.
 
     Nothing in a file is ever executed. Exit status: 0 all is well, 1 a file has a problem, 2 wrong usage,
-    3 interrupted.
+    3 could not finish (interrupted, out of memory).
     """
 
 
@@ -70,8 +75,9 @@ def inspect(file: str, as_json: bool, html: str | None, **flags: Any) -> None:
     notes), others, metadata, warnings, config, problem, top_level, records.
     """
     from hatch_wheelweights.looking.document import json_document
+    from hatch_wheelweights.looking.files import file_of
     from hatch_wheelweights.looking.inspect import inspect_file
-    from hatch_wheelweights.looking.terminal import print_inspection
+    from hatch_wheelweights.looking.texts import json_of
 
     inspection = inspect_file(file, read_flags(ConversionOptions, flags))
     for part in (inspection, *inspection.records):
@@ -79,12 +85,12 @@ def inspect(file: str, as_json: bool, html: str | None, **flags: Any) -> None:
     if html is not None:
         from hatch_wheelweights.looking.page import html_page
 
-        _write(html, html_page(inspection, FLAGS), source=file)
-        click.echo(f"{html}: written", err=as_json)
+        write_text(html, html_page(inspection, FLAGS), read=file_of(file))
+        (tell if as_json else say)(f"{printable(html)}: written")
     if as_json:
-        click.echo(json.dumps(json_document(inspection, FLAGS), indent=2, allow_nan=False))
+        say(json_of(json_document(inspection, FLAGS)))
     elif html is None:
-        print_inspection(inspection, FLAGS)
+        _show(inspection)
 
 
 @cli.command(short_help="Convert a checkpoint into a record.")
@@ -100,9 +106,10 @@ def convert(source: str, output: str, **flags: Any) -> None:
     done = convert_file(source, output, options)
     _warn(done.told)
     if options.debug:
-        click.echo(done.table)
+        say(done.table)
     holds = f"{done.size:,} bytes, {counted(done.tensors, 'tensor')} of {done.nbytes:,} bytes"
-    click.echo(f"{output}: {holds}, from {source} ({done.format}) in {time.perf_counter() - started:.2f} s")
+    took = f"{time.perf_counter() - started:.2f} s"
+    say(f"{printable(output)}: {holds}, from {printable(source)} ({done.format}) in {took}")
 
 
 @cli.command(short_help="Print the configuration in a checkpoint as JSON.")
@@ -114,45 +121,46 @@ def convert(source: str, output: str, **flags: Any) -> None:
 def config(source: str, key: tuple[str, ...], output: str | None) -> None:
     """Print the configuration under a key of the checkpoint SOURCE, as JSON."""
     from hatch_wheelweights.checkpoint.contents import naming
+    from hatch_wheelweights.looking.texts import escaped_json
     from hatch_wheelweights.opening import load_config
     from hatch_wheelweights.steps.configuration import json_text
 
     value = load_config(source, key)
     with naming(source):
-        text = json_text(value, ".".join(key))
+        text = escaped_json(json_text(value, ".".join(key)))
     if output is None:
-        click.echo(text)
+        say(text)
     else:
-        _write(output, f"{text}\n", source=source)
+        write_text(output, f"{text}\n", read=source)
 
 
-@cli.command(short_help="Check the bytes of a record, or of every record in a wheel.")
+@cli.command(short_help="Check every byte of a record, or of a wheel and the records in it.")
 @click.argument("file")
 @click.pass_context
 def verify(ctx: click.Context, /, file: str) -> None:
-    """Check every byte of the record FILE, or of each record in the wheel FILE: structure, checksums, padding.
+    """Check every byte of FILE, a record or a wheel with records.
 
-    Prints a line for each record that is sound; exit status 1 if one is not. A record that Burn wrote has no checksums:
-    only its structure is checked.
+    Of a record: structure, checksums, padding. A record that Burn wrote has no checksums: only its structure is
+    checked. Of a wheel: the zip archive (its directory and its headers agree, every byte belongs to one file, no two
+    files share a name), the checksum of each file, RECORD (which lists each file once, with its digest and size), and
+    each record in it.
+
+    Prints a line for each record that is sound, and one for a wheel that is; exit status 1 if anything is not.
     """
-    from hatch_wheelweights.looking.files import Wheel, open_file
+    from hatch_wheelweights.looking.verify import verify_file
     from hatch_wheelweights.looking.words import sound_line
-    from hatch_wheelweights.opening import Checkpoint
 
-    opened = open_file(file)
-    if isinstance(opened, Checkpoint):
-        fact = f"expected a record or a wheel, found a checkpoint ({opened.kind})"
-        raise CheckpointError(fact, path=file, remedy="Convert it into a record: wheelweights convert SOURCE OUTPUT")
-    sound = True
-    for name in opened.records if isinstance(opened, Wheel) else [""]:
-        try:
-            record = opened.open(name) if isinstance(opened, Wheel) else opened
-            record.verify()
-            click.echo(sound_line(record))
-        except WheelweightsError as error:
-            click.echo(f"Error: {message(error, FLAGS)}", err=True)
-            sound = False
-    ctx.exit(0 if sound else FILE_HAS_A_PROBLEM)
+    faults = 0
+    for verdict in verify_file(file):
+        if verdict.fault is None:
+            say(sound_line(verdict))
+            continue
+        faults += 1
+        if faults <= SHOWN_FAULTS:
+            tell(f"Error: {message(verdict.fault, FLAGS)}")
+    if faults > SHOWN_FAULTS:
+        tell(f"Error: {printable(file)}: {counted(faults - SHOWN_FAULTS, 'more fault')}")
+    ctx.exit(FILE_HAS_A_PROBLEM if faults else 0)
 
 
 @cli.command(short_help="Compare two checkpoints, records or wheels.")
@@ -172,24 +180,21 @@ def diff(ctx: click.Context, /, a: str, b: str, **flags: Any) -> None:
     from hatch_wheelweights.looking.words import difference_lines
 
     difference = diff_files(a, b, read_flags(TensorOptions, flags))
-    click.echo("\n".join(difference_lines(difference, FLAGS)))
+    say("\n".join(difference_lines(difference, FLAGS)))
     ctx.exit(0 if difference.equal else FILE_HAS_A_PROBLEM)
+
+
+def _show(inspection: Inspection) -> None:
+    """Show an inspection: in tables if standard output is a terminal, as plain text otherwise, and if it is long."""
+    from hatch_wheelweights.looking.terminal import plain_text, print_tables
+
+    text = plain_text(inspection, FLAGS)
+    if sys.stdout is not None and sys.stdout.isatty() and len(text) <= MAX_IN_TABLES:
+        print_tables(inspection, FLAGS)
+    else:
+        say(text)
 
 
 def _warn(warnings: Iterable[object]) -> None:
     for warning in warnings:
-        click.echo(f"Warning: {spelt(warning, FLAGS)}", err=True)
-
-
-def _write(path: str, text: str, *, source: str) -> None:
-    """Write a text file, but not over the file that it tells of."""
-    from hatch_wheelweights.looking.files import file_of
-
-    target = Path(path)
-    try:
-        if target.exists() and target.samefile(file_of(source)):
-            raise WheelweightsError("expected another file to write to, found the one that is read", path=path)
-        target.write_text(text, encoding="utf-8")
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise WheelweightsError(f"cannot be written: {reason}", path=path) from error
+        tell(f"Warning: {printable(spelt(warning, FLAGS))}")

@@ -16,7 +16,8 @@ import numpy as np
 
 from hatch_wheelweights.checkpoint import LazyTensor
 from hatch_wheelweights.errors import ConfigError, Fault
-from hatch_wheelweights.looking.files import Wheel, open_file, require_checkpoint
+from hatch_wheelweights.looking.files import open_file, require_checkpoint
+from hatch_wheelweights.looking.wheels import Wheel
 from hatch_wheelweights.opening import Checkpoint
 from wheelweights.dtypes import DTYPES
 from wheelweights.errors import WheelweightsError
@@ -126,8 +127,7 @@ def diff_files(left: str, right: str, options: TensorOptions) -> Difference:
 def _opened(path: str, opened: ExitStack) -> AnyFile:
     """Open a file and let the stack close it."""
     file = open_file(path)
-    if not isinstance(file, Wheel):
-        opened.enter_context(file)
+    opened.enter_context(file)
     return file
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from hatch_wheelweights.errors import spelt
+from hatch_wheelweights.looking.texts import MAX_KEY_CHARACTERS, is_beyond_64_bits, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,9 +22,10 @@ def json_document(inspection: Inspection, spelling: Spelling) -> dict[str, Any]:
     """Return an inspection as plain values. These keys stay as they are; others may be added.
 
     `path`, `kind`, `size` (bytes of the file); `tensors`: a list of `key`, `source` (the key in the checkpoint),
-    `shape`, `dtype`, `new_dtype`, `nbytes` (null: unknown), `kept`, `tied_to`, `fault`, `notes`; `others`: key ->
-    description; `metadata`; `warnings`; `config`; `problem` and `top_level` (key -> what it holds) if the root is
-    not a state_dict; `records`: for a wheel, one such object each.
+    `shape`, `dtype`, `new_dtype`, `nbytes`, `kept`, `tied_to` (a key, cut at 1,000 characters), `fault`, `notes`;
+    `others`: key -> description; `metadata`; `warnings`; `config`; `problem` and `top_level` (key -> what it holds) if
+    the root is not a state_dict; `records`: for a wheel, one such object each. Of a tensor that cannot be read `nbytes`
+    is null, and so is a size of more than 64 bits.
     """
     return {
         "path": inspection.path,
@@ -44,12 +46,12 @@ def _tensor(tensor: TensorFacts, spelling: Spelling) -> dict[str, Any]:
     return {
         "key": tensor.key,
         "source": tensor.source,
-        "shape": list(tensor.shape),
+        "shape": [None if is_beyond_64_bits(size) else size for size in tensor.shape],
         "dtype": tensor.dtype,
         "new_dtype": tensor.new_dtype,
         "nbytes": tensor.nbytes,
         "kept": tensor.kept,
-        "tied_to": tensor.tied_to,
+        "tied_to": None if tensor.tied_to is None else shortened(tensor.tied_to, MAX_KEY_CHARACTERS),
         "fault": None if tensor.fault is None else spelt(tensor.fault, spelling),
         "notes": [spelt(note, spelling) for note in tensor.notes],
     }

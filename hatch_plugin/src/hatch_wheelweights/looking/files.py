@@ -7,56 +7,21 @@ from __future__ import annotations
 
 import os
 import stat
-import struct
-import zipfile
-import zlib
-from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, TypeAlias
 
 from hatch_wheelweights.errors import CheckpointError, ConfigError, Fault, Option, Words
+from hatch_wheelweights.looking.wheels import WHEEL_AGAIN, Wheel, is_listing, open_wheel
 from hatch_wheelweights.opening import Checkpoint, open_checkpoint
-from wheelweights import Record, RecordError, open_record
-from wheelweights.errors import backticked, listed
-from wheelweights.formats import HEAD_BYTES, Format, format_of
-from wheelweights.package import resource_bytes
-from wheelweights.record import read_record, recognises
+from wheelweights import Record, RecordError, WheelweightsError, open_record
+from wheelweights.formats import HEAD_BYTES, Format, format_of, what_it_is
+from wheelweights.record import recognises
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-    from typing import TypeAlias
-
     from hatch_wheelweights.options.model import TensorOptions
 
-__all__ = ["AnyFile", "Wheel", "file_of", "kind_of", "open_file", "require_checkpoint", "size_of"]
-
-# Weights deflate to nine tenths; a member that claims to inflate far beyond this is made to fill the memory.
-MAX_INFLATED: Final = 256 << 20
-INFLATED_RATIO: Final = 64
-
-
-@dataclass(frozen=True)
-class Wheel:
-    """A wheel, and the records in it by their places."""
-
-    path: str
-    records: tuple[str, ...]
-
-    def open(self, name: str) -> Record:
-        """Open one record: a stored one is mapped inside the wheel, a deflated one read into memory."""
-        path = f"{self.path}/{name}"
-        if name not in self.records:
-            raise RecordError("no such record in the wheel", path=path, remedy=f"Name one of {listed(self.records)}.")
-        with _reading_a_wheel(path), zipfile.ZipFile(self.path) as archive:
-            member = archive.getinfo(name)
-            limit = MAX_INFLATED + INFLATED_RATIO * member.compress_size
-            if member.file_size > limit:
-                fact = f"expected at most {limit:,} bytes from {member.compress_size:,}, found {member.file_size:,}"
-                raise RecordError(fact, path=path, expected=limit, found=member.file_size)
-            data = resource_bytes(zipfile.Path(archive, name), mmap=True)
-        return read_record(data, path=path)
-
+__all__ = ["AnyFile", "file_of", "kind_of", "open_file", "require_checkpoint", "size_of"]
 
 AnyFile: TypeAlias = "Checkpoint | Record | Wheel"
 
@@ -66,14 +31,15 @@ def open_file(path: str) -> AnyFile:
 
     Raises WheelweightsError, which names the path, for any other file.
     """
-    wheel, name = _split_at_wheel(path)
+    place, name = _split_at_wheel(path)
     if name:
-        return _open_wheel(wheel).open(name)
+        with open_wheel(place) as wheel:
+            return wheel.open(name)
     head = _head(path)
     if path.endswith((".mpk", ".mpk.gz")) or recognises(head):
         return open_record(path)
     if path.endswith(".whl") or (format_of(head) is Format.ZIP and _is_wheel(path)):
-        return _open_wheel(path)
+        return _wheel_with_records(path, head)
     return open_checkpoint(path)
 
 
@@ -105,11 +71,11 @@ def file_of(path: str) -> str:
 
 def size_of(path: str) -> int:
     """Return the bytes of a file, or of a record inside a wheel."""
-    wheel, name = _split_at_wheel(path)
+    place, name = _split_at_wheel(path)
     if not name:
         return Path(path).stat().st_size
-    with zipfile.ZipFile(wheel) as archive:
-        return archive.getinfo(name).file_size
+    with open_wheel(place) as wheel:
+        return wheel.files[name].size
 
 
 def _split_at_wheel(path: str) -> tuple[str, str]:
@@ -138,36 +104,18 @@ def _head(path: str) -> bytes:
 
 def _is_wheel(path: str) -> bool:
     try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith(".dist-info/RECORD") for name in archive.namelist())
-    except _ZIP_FAULTS:  # not a wheel: the reader of checkpoints says what is wrong with it
+        with open_wheel(path) as wheel:
+            return any(map(is_listing, wheel.files))
+    except WheelweightsError:  # not a wheel: the reader of checkpoints says what is wrong with it
         return False
 
 
-def _open_wheel(path: str) -> Wheel:
-    with _reading_a_wheel(path), zipfile.ZipFile(path) as archive:
-        names = tuple(dict.fromkeys(name for name in archive.namelist() if name.endswith(".mpk")))
-    if not names:
-        raise RecordError(
-            "no record in this wheel", path=path, remedy="Build it with hatch-wheelweights, and with its hooks enabled."
-        )
-    return Wheel(path, names)
-
-
-# What `zipfile` raises on archives that are damaged, encrypted, or compressed in a way that it does not know
-_ZIP_FAULTS: Final = (
-    zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError, KeyError,
-)  # fmt: skip
-
-
-@contextmanager
-def _reading_a_wheel(path: str) -> Generator[None]:
-    """Raise RecordError, which names the path, for what `zipfile` raises inside."""
-    try:
-        yield
-    except _ZIP_FAULTS as error:
-        if isinstance(error, RecordError):
-            raise
-        reason = backticked(error)[1:-1] or type(error).__name__
-        remedy = "Get the wheel again, or build it again."
-        raise RecordError(f"cannot be read as a wheel: {reason}", path=path, remedy=remedy) from error
+def _wheel_with_records(path: str, head: bytes) -> Wheel:
+    if format_of(head) is not Format.ZIP:
+        raise RecordError(f"expected a wheel, found {what_it_is(head)}", path=path, remedy=WHEEL_AGAIN)
+    wheel = open_wheel(path)
+    if not wheel.records:
+        wheel.close()
+        remedy = "Build it with hatch-wheelweights, and with its hooks enabled."
+        raise RecordError("no record in this wheel", path=path, remedy=remedy)
+    return wheel

@@ -16,11 +16,13 @@ import numpy as np
 
 from hatch_wheelweights.checkpoint import Global, LazyTensor, Opaque
 from hatch_wheelweights.checkpoint.contents import naming
+from hatch_wheelweights.checkpoint.values import type_name
 from hatch_wheelweights.errors import CheckpointError
-from hatch_wheelweights.looking.files import Wheel, kind_of, open_file, require_checkpoint, size_of
+from hatch_wheelweights.looking.files import kind_of, open_file, require_checkpoint, size_of
+from hatch_wheelweights.looking.texts import dtype_name, shape_text
+from hatch_wheelweights.looking.wheels import Wheel
 from hatch_wheelweights.opening import Checkpoint
-from hatch_wheelweights.steps.configuration import config_value
-from hatch_wheelweights.steps.select import flatten, select
+from hatch_wheelweights.options.model import TensorOptions
 from hatch_wheelweights.steps.survey import Survey, children_of, is_module, part_of_key
 from wheelweights.dtypes import DTYPES
 from wheelweights.errors import backticked, counted, quoted
@@ -28,7 +30,7 @@ from wheelweights.errors import backticked, counted, quoted
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from hatch_wheelweights.options.model import ConversionOptions, TensorOptions
+    from hatch_wheelweights.options.model import ConversionOptions
     from hatch_wheelweights.steps.pipeline import StateDict
     from wheelweights import Record
 
@@ -110,9 +112,10 @@ def inspect_file(path: str, options: ConversionOptions) -> Inspection:
         with file, naming(path):
             return _of_checkpoint(file, path, options)
     if isinstance(file, Wheel):
-        records = tuple(_of_record(file.open(name)) for name in file.records)
-        return Inspection(path, kind_of(file), size_of(path), records=records)
-    return _of_record(file)
+        with file:
+            records = tuple(_of_record(file.open(name), file.files[name].size) for name in file.records)
+        return Inspection(path, kind_of(file), file.size, records=records)
+    return _of_record(file, size_of(path))
 
 
 # A checkpoint
@@ -122,7 +125,7 @@ def _of_checkpoint(checkpoint: Checkpoint, path: str, options: ConversionOptions
     try:
         tensors = checkpoint.tensors(options)
     except CheckpointError as error:
-        if options.top_level_key or _holds_state_dict(checkpoint.tree, options):
+        if options.top_level_key or _holds_state_dict(checkpoint, options):
             raise
         return Inspection(
             path,
@@ -147,12 +150,12 @@ def _of_checkpoint(checkpoint: Checkpoint, path: str, options: ConversionOptions
 
 
 def _config(checkpoint: Checkpoint, options: ConversionOptions) -> Any:
-    return config_value(checkpoint.tree, options.config_key) if options.config_key else None
+    return checkpoint.config(options.config_key) if options.config_key else None
 
 
-def _holds_state_dict(tree: Any, options: TensorOptions) -> bool:
+def _holds_state_dict(checkpoint: Checkpoint, options: TensorOptions) -> bool:
     try:
-        flatten(select(tree, None, whole_model=options.whole_model), lambda _key, _description: None)
+        checkpoint.tensors(TensorOptions(whole_model=options.whole_model))
     except CheckpointError:
         return False
     return True
@@ -184,7 +187,7 @@ def _nbytes(dtype: str, shape: tuple[int, ...]) -> int | None:
 # A record
 
 
-def _of_record(record: Record) -> Inspection:
+def _of_record(record: Record, size: int) -> Inspection:
     firsts: dict[Hashable, str] = {}
     tensors: list[TensorFacts] = []
     for key in record:
@@ -192,7 +195,7 @@ def _of_record(record: Record) -> Inspection:
         first = key if info.offset is None else firsts.setdefault(info.offset, key)
         tied_to = first if first != key else None
         tensors.append(TensorFacts(key, info.source, info.shape, info.dtype, info.dtype, info.nbytes, tied_to=tied_to))
-    return Inspection(record.path, kind_of(record), size_of(record.path), tuple(tensors), metadata=record.metadata)
+    return Inspection(record.path, kind_of(record), size, tuple(tensors), metadata=record.metadata)
 
 
 # A root that is not a state_dict
@@ -205,15 +208,15 @@ def _top_level(tree: Any) -> dict[str, str]:
     if children is None:
         return {"": _holds(tree, survey)}
     named = ((part_of_key(name), value) for name, value in children)
-    shown = ((f"<{type(value).__name__}>" if name is None else name, value) for name, value in named)
+    shown = ((f"<{type_name(value)}>" if name is None else name, value) for name, value in named)
     return {name: _holds(value, survey) for name, value in islice(shown, MAX_TOP_LEVEL)}
 
 
 def _holds(value: Any, survey: Survey) -> str:
     """Describe a value in a few words."""
-    kind = type(value).__name__
+    kind = type_name(value)
     if isinstance(value, LazyTensor):
-        return f"tensor, {value.dtype}, {value.shape}"
+        return f"tensor, {dtype_name(value.dtype)}, {shape_text(value.shape)}"
     if isinstance(value, Opaque):
         return f"{'whole model' if is_module(value) else 'object of class'} {backticked(value)}"
     if isinstance(value, Global):

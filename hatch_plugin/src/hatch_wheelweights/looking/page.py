@@ -14,15 +14,15 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from hatch_wheelweights.errors import spelt
+from hatch_wheelweights.looking.texts import json_of, key_text, shape_text, size_text, value_text
 from hatch_wheelweights.looking.words import (
+    SHOWN_RECORDS,
     contents_line,
     dtype_text,
-    json_lines,
     kind_line,
     note,
     problem_text,
-    size_text,
-    value_text,
+    unshown_line,
 )
 from wheelweights.errors import printable
 
@@ -88,19 +88,23 @@ def _section(inspection: Inspection, heading: str, spelling: Spelling) -> Iterat
     yield from _pairs("At the root", inspection.top_level)
     yield from _pairs("Other values", inspection.others)
     if inspection.config is not None:
-        yield f"<h2>Configuration</h2><pre>{escape(chr(10).join(json_lines(inspection.config)))}</pre>"
+        yield f"<h2>Configuration</h2><pre>{escape(json_of(inspection.config))}</pre>"
     yield from _pairs("Metadata", {name: value_text(value) for name, value in inspection.metadata.items()})
-    for record in inspection.records:
+    for record in inspection.records[:SHOWN_RECORDS]:
         yield "<section>"
         yield from _section(record, "h2", spelling)
         yield "</section>"
+    if (unshown := unshown_line(inspection)) is not None:
+        yield f"<p>{escape(unshown)}</p>"
 
 
 def _pairs(title: str, pairs: Mapping[str, str]) -> Iterator[str]:
     if not pairs:
         return
     yield f"<h2>{title}</h2><dl>"
-    yield from (f"<dt>{_text(name) or '(the root)'}</dt><dd>{_text(value)}</dd>" for name, value in pairs.items())
+    yield from (
+        f"<dt>{escape(key_text(name)) or '(the root)'}</dt><dd>{_text(value)}</dd>" for name, value in pairs.items()
+    )
     yield "</dl>"
 
 
@@ -122,9 +126,9 @@ def _row(tensor: TensorFacts, spelling: Spelling, *, renamed: bool) -> str:
     size, exact = (-1, "unknown") if tensor.nbytes is None else (tensor.nbytes, f"{tensor.nbytes:,} bytes")
     elements = -1 if tensor.nbytes is None else math.prod(tensor.shape)
     cells = [
-        f'<th scope="row">{_text(tensor.key)}</th>',
-        *([f"<td class=source>{_text(tensor.source)}</td>"] if renamed else []),
-        f'<td class=whole data-number="{elements}">{_text(tensor.shape)}</td>',
+        f'<th scope="row">{escape(key_text(tensor.key))}</th>',
+        *([f"<td class=source>{escape(key_text(tensor.source))}</td>"] if renamed else []),
+        f'<td class=whole data-number="{elements}">{shape_text(tensor.shape)}</td>',
         f"<td class=whole>{escape(dtype_text(tensor))}</td>",
         f'<td class=size data-number="{size}" title="{exact}">{size_text(tensor.nbytes)}</td>',
         f"<td>{escape(note(tensor, spelling))}</td>",

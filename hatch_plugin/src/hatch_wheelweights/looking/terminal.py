@@ -1,24 +1,23 @@
 """An inspection on a terminal, or as plain text: lines and tables.
 
-Knows columns and widths. rich draws the tables on a terminal; plain text is never cut to a width.
+Knows columns and widths. rich draws the tables on a terminal; plain text is never cut to a width, and what is wider
+than a column sticks out, so that one long name does not make every line as long.
 """
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
+from hatch_wheelweights.looking.texts import json_of, key_text, shape_text, shortened, size_text, value_text
 from hatch_wheelweights.looking.words import (
+    SHOWN_RECORDS,
     contents_line,
     dtype_text,
-    json_lines,
     kind_line,
     note,
     problem_text,
-    shortened,
-    size_text,
-    value_text,
+    unshown_line,
 )
 from wheelweights.errors import printable
 
@@ -30,7 +29,9 @@ if TYPE_CHECKING:
     from hatch_wheelweights.errors import Spelling
     from hatch_wheelweights.looking.inspect import Inspection
 
-__all__ = ["plain_text", "print_inspection"]
+__all__ = ["plain_text", "print_tables"]
+
+WIDEST: Final = 120  # characters that a column of plain text is padded to
 
 
 @dataclass(frozen=True)
@@ -66,18 +67,28 @@ class Columns:
 Block: TypeAlias = str | Columns
 
 
-def print_inspection(inspection: Inspection, spelling: Spelling) -> None:
-    """Print an inspection to standard output: with rich if that is a terminal, as plain text otherwise."""
-    if sys.stdout.isatty():
-        _print_rich(list(_blocks(inspection, spelling)))
-    else:
-        print(plain_text(inspection, spelling))  # noqa: T201
-
-
 def plain_text(inspection: Inspection, spelling: Spelling) -> str:
     """Return an inspection as text, with an empty line between its parts."""
     blocks = _blocks(inspection, spelling)
     return "\n\n".join(block if isinstance(block, str) else _plain_columns(block) for block in blocks)
+
+
+def print_tables(inspection: Inspection, spelling: Spelling) -> None:
+    """Print an inspection to the terminal that is standard output, in tables and colours of rich."""
+    from rich.console import Console  # noqa: PLC0415 (only for terminals)
+    from rich.text import Text  # noqa: PLC0415
+
+    console = Console(highlight=False)
+    for i, block in enumerate(_blocks(inspection, spelling)):
+        if i:
+            console.print()
+        if isinstance(block, str):
+            first, *rest = block.split("\n")
+            console.print(Text(first, style="bold"), *map(Text, rest), sep="\n")
+            continue
+        if block.title:
+            console.print(Text(block.title, style="bold"))
+        console.print(_rich_table(block))
 
 
 # What there is to print
@@ -96,15 +107,17 @@ def _blocks(inspection: Inspection, spelling: Spelling) -> Iterator[Block]:
     if inspection.others:
         yield _pairs("Other values", inspection.others)
     if inspection.config is not None:
-        yield "\n".join(["Configuration", *(f"  {line}" for line in json_lines(inspection.config))])
+        yield "\n".join(["Configuration", *(f"  {line}" for line in json_of(inspection.config).split("\n"))])
     if inspection.metadata:
         yield _pairs("Metadata", {name: shortened(value_text(value)) for name, value in inspection.metadata.items()})
-    for record in inspection.records:
+    for record in inspection.records[:SHOWN_RECORDS]:
         yield from _blocks(record, spelling)
+    if (unshown := unshown_line(inspection)) is not None:
+        yield unshown
 
 
 def _pairs(title: str, pairs: Mapping[str, str]) -> Columns:
-    names = [printable(name) or "(the root)" for name in pairs]
+    names = [key_text(name) or "(the root)" for name in pairs]
     values = [printable(value) for value in pairs.values()]
     return Columns(title, (Column("", names, folds=True, named=True), Column("", values, folds=True)))
 
@@ -114,10 +127,10 @@ def _tensor_columns(inspection: Inspection, spelling: Spelling) -> Columns:
     tensors = inspection.tensors
     renamed = any(tensor.source != tensor.key for tensor in tensors)
     notes = [note(tensor, spelling) for tensor in tensors]
-    source = Column("Original key", [printable(tensor.source) for tensor in tensors], folds=True)
+    source = Column("Original key", [key_text(tensor.source) for tensor in tensors], folds=True)
     columns = [
-        Column("Key", [printable(tensor.key) for tensor in tensors], folds=True, named=True),
-        Column("Shape", [str(tensor.shape) for tensor in tensors]),
+        Column("Key", [key_text(tensor.key) for tensor in tensors], folds=True, named=True),
+        Column("Shape", [shape_text(tensor.shape) for tensor in tensors]),
         Column("Dtype", [dtype_text(tensor) for tensor in tensors]),
         Column("Size", [size_text(tensor.nbytes) for tensor in tensors], right=True),
     ]
@@ -130,7 +143,7 @@ def _tensor_columns(inspection: Inspection, spelling: Spelling) -> Columns:
 
 def _plain_columns(table: Columns) -> str:
     rows = [table.headings, *table.rows] if table.headings else table.rows
-    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    widths = [min(max(map(len, cells)), WIDEST) for cells in zip(*rows, strict=True)]
     indent = "  " if table.title else ""
     lines = [table.title] if table.title else []
     for row in rows:
@@ -140,23 +153,6 @@ def _plain_columns(table: Columns) -> str:
         ]
         lines.append((indent + "  ".join(cells)).rstrip())
     return "\n".join(lines)
-
-
-def _print_rich(blocks: list[Block]) -> None:
-    from rich.console import Console  # noqa: PLC0415 (only for terminals)
-    from rich.text import Text  # noqa: PLC0415
-
-    console = Console(highlight=False)
-    for i, block in enumerate(blocks):
-        if i:
-            console.print()
-        if isinstance(block, str):
-            first, *rest = block.split("\n")
-            console.print(Text(first, style="bold"), *map(Text, rest), sep="\n")
-            continue
-        if block.title:
-            console.print(Text(block.title, style="bold"))
-        console.print(_rich_table(block))
 
 
 def _rich_table(columns: Columns) -> Table:

@@ -1,4 +1,4 @@
-"""How things are said: sizes, dtypes, what is in a file, how two files differ.
+"""How things are said: what is in a file, how two files differ, what was checked.
 
 Knows sentences; knows no widths and no markup. Names and values come from files, so whatever a terminal could obey is
 escaped here. `spelling` says how options are written for the reader.
@@ -6,60 +6,32 @@ escaped here. `spelling` says how options are written for the reader.
 
 from __future__ import annotations
 
-import json
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from hatch_wheelweights.errors import CheckpointError, message, spelt
+from hatch_wheelweights.looking.texts import dtype_name, human_size, shape_text, shortened
 from wheelweights.errors import backticked, counted, printable
 
 if TYPE_CHECKING:
     from hatch_wheelweights.errors import Spelling
     from hatch_wheelweights.looking.diff import Difference, Outline, TensorDifference, ValueDifference
     from hatch_wheelweights.looking.inspect import Inspection, TensorFacts
-    from wheelweights import Record
+    from hatch_wheelweights.looking.verify import Verdict
 
 __all__ = [
+    "SHOWN_RECORDS",
     "contents_line",
     "difference_lines",
     "dtype_text",
-    "human_size",
-    "json_lines",
     "kind_line",
     "note",
     "problem_text",
-    "shortened",
-    "size_text",
     "sound_line",
-    "value_text",
+    "unshown_line",
 ]
 
-MAX_VALUE_CHARACTERS: Final = 200
-
-
-def human_size(size: int) -> str:
-    """Return a number of bytes with three digits or more: `288 B`, `45.1 kB`, `1.34 GB`."""
-    amount = float(size)
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < 999.5:
-            return f"{size} B" if unit == "B" else f"{amount:#.3g} {unit}".replace(". ", " ")
-        amount /= 1000
-    return f"{amount:,.2f} TB"
-
-
-def value_text(value: Any) -> str:
-    """Return a plain value on one line: text as it is, anything else as JSON."""
-    return printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-
-
-def shortened(text: str) -> str:
-    """Return a text cut at 200 characters."""
-    return text if len(text) <= MAX_VALUE_CHARACTERS else f"{text[: MAX_VALUE_CHARACTERS - 3]}..."
-
-
-def json_lines(value: Any) -> list[str]:
-    """Return the lines of a plain value as indented JSON."""
-    return [printable(line) for line in json.dumps(value, indent=2, ensure_ascii=False).splitlines()]
+SHOWN_RECORDS: Final = 100  # of a wheel
 
 
 # What is in a file
@@ -84,12 +56,13 @@ def contents_line(inspection: Inspection) -> str | None:
 
 def problem_text(problem: CheckpointError, spelling: Spelling) -> str:
     """Return the message of what is wrong with a root, without the path: that is shown above it."""
-    return message(CheckpointError(problem.fact, details=problem.details, remedy=problem.remedy), spelling)
+    said = message(CheckpointError(problem.fact, details=problem.details, remedy=problem.remedy), spelling)
+    return "\n".join(map(printable, said.split("\n")))
 
 
 def note(tensor: TensorFacts, spelling: Spelling) -> str:
     """Return what is particular about a tensor."""
-    tied = [f"tied to {tensor.tied_to}"] if tensor.tied_to is not None else []
+    tied = [f"tied to {shortened(tensor.tied_to)}"] if tensor.tied_to is not None else []
     fault = [f"cannot be read: {spelt(tensor.fault, spelling)}"] if tensor.fault is not None else []
     left_out = [] if tensor.kept else ["left out"]
     notes = [spelt(one, spelling) for one in tensor.notes]
@@ -98,20 +71,23 @@ def note(tensor: TensorFacts, spelling: Spelling) -> str:
 
 def dtype_text(tensor: TensorFacts) -> str:
     """Return a tensor's dtype, and the one that it would be cast to."""
-    cast = f" -> {tensor.new_dtype}" if tensor.new_dtype != tensor.dtype else ""
-    return printable(tensor.dtype) + cast
+    cast = f" -> {dtype_name(tensor.new_dtype)}" if tensor.new_dtype != tensor.dtype else ""
+    return dtype_name(tensor.dtype) + cast
 
 
-def size_text(nbytes: int | None) -> str:
-    """Return the size of a tensor, if it is known."""
-    return "?" if nbytes is None else human_size(nbytes)
+def unshown_line(inspection: Inspection) -> str | None:
+    """Return how many records of a wheel are not shown, and how to see one; None if all are."""
+    unshown = inspection.records[SHOWN_RECORDS:]
+    if not unshown:
+        return None
+    return f"and {counted(len(unshown), 'more record')}; name one to see it, such as {printable(unshown[0].path)}"
 
 
-def sound_line(record: Record) -> str:
-    """Return the line for a record of which every byte was checked."""
-    nbytes = sum(record.info(key).nbytes for key in record)
-    checked = "sound" if record.format != "burn" else "well-formed (Burn's records have no checksums)"
-    return f"{printable(record.path)}: {checked}, {counted(len(record), 'tensor')}, {nbytes:,} bytes"
+def sound_line(verdict: Verdict) -> str:
+    """Return the line for a record or a wheel of which every byte was checked."""
+    checked = "sound" if verdict.kind != "burn-record" else "well-formed (Burn's records have no checksums)"
+    parts = counted(verdict.parts, "file" if verdict.kind == "wheel" else "tensor")
+    return f"{printable(verdict.path)}: {checked}, {parts}, {verdict.nbytes:,} bytes"
 
 
 # How two files differ
@@ -128,21 +104,16 @@ def difference_lines(difference: Difference, spelling: Spelling) -> list[str]:
 
 
 def _outlined(outline: Outline) -> str:
-    return f"{_dtype_name(outline.dtype)} {outline.shape}"
-
-
-def _dtype_name(dtype: str) -> str:
-    """Return a dtype, which in a damaged file can be any text, cut at 80 characters."""
-    return backticked(dtype)[1:-1]
+    return f"{dtype_name(outline.dtype)} {shape_text(outline.shape)}"
 
 
 def _differences(tensor: TensorDifference, spelling: Spelling) -> str:
     left, right = tensor.sides
     found: list[str] = []
     if left.shape != right.shape:
-        found.append(f"shape {left.shape} / {right.shape}")
+        found.append(f"shape {shape_text(left.shape)} / {shape_text(right.shape)}")
     if left.dtype != right.dtype:
-        found.append(f"dtype {_dtype_name(left.dtype)} / {_dtype_name(right.dtype)}")
+        found.append(f"dtype {dtype_name(left.dtype)} / {dtype_name(right.dtype)}")
     if tensor.fault is not None:
         found.append(f"cannot be compared: {spelt(tensor.fault, spelling)}")
     if tensor.values is not None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from hatch_wheelweights.checkpoint import Global, LazyTensor, Opaque
+from hatch_wheelweights.checkpoint.values import type_name
 from hatch_wheelweights.errors import CONFIG_KEY, CheckpointError, Do
 from hatch_wheelweights.steps.survey import part_of_key
 from wheelweights.config import field_path
@@ -25,14 +26,18 @@ from wheelweights.errors import SHOWN_ITEMS, backticked, did_you_mean, quoted
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
+    from hatch_wheelweights.checkpoint import Account
+
 __all__ = ["config_value", "json_text", "place_of", "plain"]
 
 MAX_DEPTH: Final = 30  # a record allows 32 levels, two of which are the document and `metadata`
 MAX_BYTES: Final = 64 << 20  # of a record's header
+STEPS_PER_VALUE: Final = 2
+ITEMS_PER_STEP: Final = 16
 BYTES_PER_VALUE: Final = 64  # about what a value takes in memory, so that a million shared ones end within seconds
 
 
-def config_value(tree: Any, key: str | Sequence[str]) -> Any:
+def config_value(tree: Any, key: str | Sequence[str], account: Account) -> Any:
     """Return the plain form of what stands under a key, or a list of nested keys.
 
     Raises CheckpointError, with a list of what there is, for a key that is not there.
@@ -44,16 +49,16 @@ def config_value(tree: Any, key: str | Sequence[str]) -> Any:
         if one not in children:
             raise _missing_key(one, keys[:i], node, children)
         node = children[one]
-    return plain(node, place_of(keys))
+    return plain(node, place_of(keys), account)
 
 
-def plain(value: Any, where: str = "config") -> Any:
+def plain(value: Any, where: str, account: Account) -> Any:
     """Return a value of a checkpoint's tree in the form that JSON and msgpack have.
 
     Tuples and sets become lists (sets sorted), int keys strings, dtypes, devices and paths their names. Interpolations
     of OmegaConf stay as they are written. Raises CheckpointError with the path of what has no such form.
     """
-    return _Conversion(where).value(value, ())
+    return _Conversion(where, account).value(value, ())
 
 
 def json_text(value: Any, where: str = "config") -> str:
@@ -86,21 +91,24 @@ def _floats(value: Any, where: str) -> Iterator[tuple[str, float]]:
 class _Conversion:
     """One conversion: the name of its root, and what it has used of `MAX_BYTES`. `keys` lead from there to a value."""
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, account: Account) -> None:
         self.where = where
+        self.account = account
         self.spent = 0
+        self.simplified: dict[int, Any] = {}  # nodes, which many names may share, by identity
 
     def error(self, keys: tuple[Any, ...], fact: str, remedy: str | None = None) -> CheckpointError:
         return CheckpointError(f"{functools.reduce(field_path, keys, self.where)}: {fact}", remedy=remedy)
 
     def spend(self, size: int, keys: tuple[Any, ...]) -> None:
+        self.account.charge(STEPS_PER_VALUE, BYTES_PER_VALUE + size)
         self.spent += BYTES_PER_VALUE + size
         if self.spent > MAX_BYTES:
             raise self.error(keys, f"the configuration is over {MAX_BYTES >> 20} MiB, which a record cannot hold")
 
     def value(self, value: Any, keys: tuple[Any, ...]) -> Any:
         self.spend(0, keys)
-        while (simpler := _simplified(value)) is not value:
+        while (simpler := self.simpler(value)) is not value:
             self.spend(0, keys)
             value = simpler
         if value is None or isinstance(value, bool | float):
@@ -115,6 +123,14 @@ class _Conversion:
         if len(keys) == MAX_DEPTH:
             raise self.error(keys, f"expected at most {MAX_DEPTH} levels, found more, or a value that holds itself")
         return self.table(value, keys) if isinstance(value, dict) else self.items(value, keys)
+
+    def simpler(self, value: Any) -> Any:
+        if not isinstance(value, Opaque):
+            return _simplified(value)
+        if id(value) not in self.simplified:
+            self.account.charge(len(value.items) // ITEMS_PER_STEP + len(value.args))
+            self.simplified[id(value)] = _simplified(value)
+        return self.simplified[id(value)]
 
     def integer(self, value: int, keys: tuple[Any, ...]) -> int:
         if not -(1 << 63) <= value < 1 << 64:
@@ -156,7 +172,7 @@ def _order(value: Any) -> tuple[str, Any]:
         return "list", [_order(one) for one in value]
     if isinstance(value, int | float) and not math.isnan(value):
         return "number", value
-    return type(value).__name__, str(value)
+    return type_name(value), str(value)
 
 
 _DTYPE: Final = re.compile(r"bool_?|(b?float|complex|q?u?int|bits)[0-9]\w*")
@@ -226,7 +242,7 @@ def _found(value: Any) -> str:
         return f"an object of class {backticked(value)}"
     if isinstance(value, Global):
         return f"the class or function {backticked(value)}"
-    return backticked(type(value).__name__)
+    return backticked(type_name(value))
 
 
 def _children(node: Any) -> dict[str, Any]:
@@ -258,4 +274,4 @@ def _missing_key(key: str, above: Sequence[str], node: Any, children: dict[str, 
 def _kind(value: Any) -> str:
     if isinstance(value, LazyTensor):
         return "tensor"
-    return backticked(value) if isinstance(value, Global | Opaque) else type(value).__name__
+    return backticked(value) if isinstance(value, Global | Opaque) else type_name(value)

@@ -22,7 +22,7 @@ from wheelweights.errors import SHOWN_ITEMS, listed
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hatch_wheelweights.checkpoint import LazyTensor
+    from hatch_wheelweights.checkpoint import Account, LazyTensor
     from hatch_wheelweights.options.model import TensorOptions
 
 __all__ = ["StateDict", "state_dict"]
@@ -36,15 +36,16 @@ class StateDict(dict[str, "LazyTensor"]):
         self.report = report
 
 
-def state_dict(tree: Any, options: TensorOptions) -> StateDict:
+def state_dict(tree: Any, options: TensorOptions, account: Account) -> StateDict:
     """Return the tensors of a checkpoint's tree under their final keys, in the checkpoint's order.
 
-    Each tensor's `key` is its name in the checkpoint, below the top-level key. Raises CheckpointError where the
-    checkpoint does not hold what the options ask for, RemapError where renaming would lose a tensor.
+    Each tensor's `key` is its name in the checkpoint, below the top-level key. `account` is charged for the names.
+    Raises CheckpointError where the checkpoint does not hold what the options ask for, RemapError where renaming would
+    lose a tensor.
     """
     report = Report()
     part = select(tree, options.top_level_key, whole_model=options.whole_model)
-    tensors = flatten(part, report.add_other)
+    tensors = flatten(part, report.add_other, account)
     names = remap_keys(tensors, [rule_of(rule) for rule in options.key_remap], warn=report.warnings.append)
     if options.reindex:
         indices = reindex_keys(names.values())

@@ -109,7 +109,7 @@ def _misfit(tensor: LazyTensor, target: str) -> str | None:
 def _cast(tensor: LazyTensor, dtype: str) -> LazyTensor:
     if dtype == tensor.dtype:
         return tensor
-    return replace(tensor, dtype=dtype, read=partial(_read_cast, tensor, dtype), tie=(tensor.tie, dtype))
+    return replace(tensor, dtype=dtype, read=partial(_read_cast, tensor, dtype), tie=(tensor.tie, dtype), view=None)
 
 
 def _read_cast(tensor: LazyTensor, dtype: str) -> Iterator[NDArray[Any]]:

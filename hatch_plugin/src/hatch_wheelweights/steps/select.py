@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from hatch_wheelweights.checkpoint import Global, LazyTensor, Opaque
+from hatch_wheelweights.checkpoint.values import type_name
 from hatch_wheelweights.errors import TOP_LEVEL_KEY, WHOLE_MODEL, CheckpointError, Do, Set, Setting, Words
 from hatch_wheelweights.steps.remap import MAX_COMPARED_KEYS, MAX_KEY_CHARACTERS
 from hatch_wheelweights.steps.survey import MAX_DEPTH, Survey, children_of, is_foreign, is_module, part_of_key
@@ -20,13 +21,20 @@ from wheelweights.errors import SHOWN_CHARACTERS, SHOWN_ITEMS, backticked, neare
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from hatch_wheelweights.checkpoint import Account
+
 __all__ = ["flatten", "select"]
 
 MAX_TENSORS: Final = 1_000_000
-MAX_KEYS_CHARACTERS: Final = 32 << 20  # of all keys together
 MAX_KEYS_PER_NAME: Final = 16  # where dicts are shared, a name in the file stands for several keys
 MAX_SHOWN_PLACE: Final = 200
-MAX_STEPS: Final = 5_000_000  # values looked at by the walk
+
+# What the name of a tensor costs in all of the steps together, with its row in the report
+STEPS_PER_NAME: Final = 6
+STEPS_PER_PART: Final = 2
+CHARACTERS_PER_STEP: Final = 64
+BYTES_PER_NAME: Final = 400
+BYTES_PER_PART: Final = 100
 
 _NO_CODE: Final = "No code from the file is run, so the class cannot be rebuilt here."
 _SAVE_IN_A_DICT: Final = 'Save tensors in a dict: torch.save({"weight": tensor}, "model.pt")'
@@ -53,11 +61,12 @@ def select(tree: Any, top_level_key: str | Iterable[str] | None, *, whole_model:
     return surveyed
 
 
-def flatten(part: Survey, add_other: Callable[[str, str], object]) -> dict[str, LazyTensor]:
+def flatten(part: Survey, add_other: Callable[[str, str], object], account: Account) -> dict[str, LazyTensor]:
     """Return the tensors of the selected part under their dotted keys, in the checkpoint's order.
 
-    `add_other` is given the key and a description of every plain value. Raises CheckpointError for objects of unknown
-    classes in the part, for two tensors of one key, and for a part beyond the limits.
+    `add_other` is given the key and a description of every plain value; `account` is charged for every name. Raises
+    CheckpointError for objects of unknown classes in the part, for two tensors of one key, and for a part beyond the
+    limits.
     """
     if part.fault:
         raise part.fault
@@ -68,8 +77,8 @@ def flatten(part: Survey, add_other: Callable[[str, str], object]) -> dict[str, 
         raise _foreign(part)
     tensors: dict[str, LazyTensor] = {}
     places: dict[str, _Place] = {}
-    characters = 0
     for key, place, value in _walk(part):
+        account.charge(1 + len(key) // CHARACTERS_PER_STEP)
         if not isinstance(value, LazyTensor):
             add_other(key, _described(value))
             continue
@@ -78,9 +87,8 @@ def flatten(part: Survey, add_other: Callable[[str, str], object]) -> dict[str, 
                 f"two tensors have the key {backticked(key)}: {_shown_place(places[key])} and {_shown_place(place)}",
                 remedy=Do("Rename one of them in torch, or set ", TOP_LEVEL_KEY, " to a part that holds one only."),
             )
-        characters += len(key)
-        if characters > MAX_KEYS_CHARACTERS:
-            raise CheckpointError(f"the keys have more than {MAX_KEYS_CHARACTERS:,} characters")
+        parts = key.count(".") + 1
+        account.charge(STEPS_PER_NAME + STEPS_PER_PART * parts, BYTES_PER_NAME + BYTES_PER_PART * parts + 2 * len(key))
         tensors[key], places[key] = value.named(key), place
     return tensors
 
@@ -91,17 +99,15 @@ _Place = tuple[Any, ...]
 
 def _walk(part: Survey) -> Iterator[tuple[str, _Place, Any]]:
     """Yield key, place and value of all that is below, in order; enter what has tensors or unknown classes below it."""
-    steps = 0
     frames: list[tuple[str, Any, Iterator[tuple[Any, Any]]]] = [("", (), iter(_entered(part, part.root, "") or ()))]
     while frames:
         prefix, parent, children = frames[-1]
         for name, value in children:
-            steps += 1
             content, place = part[value], (parent, name)
             worthwhile = bool(content.tensors or content.foreign)
             key = prefix + _key_text(name, place, required=worthwhile)
-            if steps > MAX_STEPS or len(frames) > MAX_DEPTH or len(key) > MAX_KEY_CHARACTERS:
-                raise _beyond_limits(key, steps, len(frames))
+            if len(frames) > MAX_DEPTH or len(key) > MAX_KEY_CHARACTERS:
+                raise _beyond_limits(key, len(frames))
             entered = _entered(part, value, key) if worthwhile else None
             if entered is not None:
                 frames.append((f"{key}.", place, iter(entered)))
@@ -111,9 +117,7 @@ def _walk(part: Survey) -> Iterator[tuple[str, _Place, Any]]:
             frames.pop()
 
 
-def _beyond_limits(key: str, steps: int, depth: int) -> CheckpointError:
-    if steps > MAX_STEPS:
-        return CheckpointError(f"the state_dict has more than {MAX_STEPS:,} values beside its tensors")
+def _beyond_limits(key: str, depth: int) -> CheckpointError:
     if depth > MAX_DEPTH:
         return CheckpointError(f"the key {backticked(key)} is more than {MAX_DEPTH:,} levels deep")
     return CheckpointError(f"the key {backticked(key)} has more than {MAX_KEY_CHARACTERS:,} characters")
@@ -134,14 +138,14 @@ def _key_text(name: Any, place: _Place, *, required: bool) -> str:
         return text
     if required:
         raise CheckpointError(
-            f"expected text or numbers as keys of tensors, found a {type(name).__name__} at {_shown_place(place)}"
+            f"expected text or numbers as keys of tensors, found a {type_name(name)} at {_shown_place(place)}"
         )
     return _shown_name(name)
 
 
 def _shown_name(name: Any) -> str:
     text = part_of_key(name)
-    return f"<{type(name).__name__}>" if text is None else text
+    return f"<{type_name(name)}>" if text is None else text
 
 
 def _shown_place(place: _Place) -> str:
@@ -193,7 +197,7 @@ def _require_state_dict(part: Survey) -> None:
     if _has_direct_tensor(children) or is_module(part.root):
         return
     # One dict in another is a state_dict in its wrapper; a list of tensors has no other name than its key
-    wrapper = isinstance(part.root, dict) and [type(child) for child in part.root.values()] == [dict]
+    wrapper = isinstance(part.root, dict) and [type_name(child) for child in part.root.values()] == ["dict"]
     if wrapper or not _all_tensors(part.root, part):
         raise CheckpointError(
             f"expected a state_dict, found {_listing(children, part)}",
@@ -205,7 +209,11 @@ def _require_state_dict(part: Survey) -> None:
 def _candidates(children: dict[str, Any], part: Survey) -> dict[str, Any]:
     """Return the children that could be meant: state_dicts, else whole models, else what holds a tensor directly."""
     for likely in (_all_tensors, _is_whole_model, _holds_tensor):
-        found = {key: value for key, value in children.items() if likely(value, part)}
+        # Each value once: many names may share it
+        verdicts = {
+            id(value): likely(value, part) for value in {id(value): value for value in children.values()}.values()
+        }
+        found = {key: value for key, value in children.items() if verdicts[id(value)]}
         if found:
             return found
     return {}
@@ -313,12 +321,12 @@ def _kind(value: Any, part: Survey) -> str:
     if _all_tensors(value, part):
         count = part[value].tensors
         return f"{count:,} tensor{'s' if count != 1 else ''}"
-    return type(value).__name__
+    return type_name(value)
 
 
 def _described(value: Any) -> str:
     """Describe a value that is no tensor in a few words: its type and, where it is one number or text, itself."""
-    kind = type(value).__name__
+    kind = type_name(value)
     if isinstance(value, (str, bytes)):
         return f"{kind} {quoted(value[:SHOWN_CHARACTERS])}"
     if isinstance(value, (int, float, complex, np.generic)):

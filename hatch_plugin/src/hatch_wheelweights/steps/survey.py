@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from hatch_wheelweights.checkpoint.allowed import is_value
 from hatch_wheelweights.checkpoint import Global, LazyTensor, Opaque
+from hatch_wheelweights.checkpoint.allowed import is_value
 from hatch_wheelweights.errors import CheckpointError
 from wheelweights.errors import backticked
 
@@ -139,8 +139,7 @@ def _module_children(module: Opaque) -> Iterator[tuple[Any, Any]]:
     """Yield what torch's `state_dict()` takes of a module, in its order: parameters, persistent buffers, modules."""
     state = module.state
     hidden = state.get("_non_persistent_buffers_set")  # torch < 1.6 has none
-    listed = hidden if isinstance(hidden, (set, frozenset, list, tuple)) else ()
-    skipped = {name for name in listed if isinstance(name, str)}
+    skipped = hidden if isinstance(hidden, (set, frozenset)) else ()  # never copied: many modules may share it
     for kind in _MODULE_KINDS:
         for name, value in state[kind].items():
             if value is not None and not (kind == "_buffers" and name in skipped):

@@ -18,9 +18,9 @@ def damaged(
     return RecordError(fact, path=path, key=key, expected=expected, found=found, remedy=REINSTALL)
 
 
-def malformed(reason: str, key: str | None = None) -> RecordError:
+def malformed(reason: str, key: str | None = None, *, path: str | None = None) -> RecordError:
     """Return the error for a record that differs from the layout."""
-    return damaged(f"malformed record: {reason}", key)
+    return damaged(f"malformed record: {reason}", key, path=path)
 
 
 def truncated(expected: int, found: int, where: str) -> RecordError:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from wheelweights.dtypes import DTYPES, numpy_dtype, widen
-from wheelweights.errors import DtypeError, RecordError, quoted
+from wheelweights.errors import DtypeError, RecordError
 from wheelweights.record.faults import damaged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from typing import TypeAlias
 
     import numpy as np
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     Reopen: TypeAlias = tuple[Callable[..., "Record"], tuple[Any, ...]]  # what `__reduce__` returns
 
-__all__ = ["Record", "TensorInfo", "read_only"]
+__all__ = ["Record", "Stored", "TensorInfo", "check_bools", "read_only"]
 
 C = TypeVar("C")
 
@@ -41,6 +40,18 @@ class TensorInfo:
     crc32: int | None = None
 
 
+class Stored(Protocol):
+    """The bytes of an open record; what is wrong with them is a RecordError that names file and tensor."""
+
+    def raw(self, key: str) -> NDArray[np.uint8]:
+        """Return a tensor's bytes: flat, little-endian, in C order, not copied."""
+        ...
+
+    def verify(self) -> None:
+        """Check every byte."""
+        ...
+
+
 class Record(Mapping[str, "NDArray[Any]"]):
     """The tensors of an open record by key, in the checkpoint's order: read-only arrays, views of the mapped file.
 
@@ -52,29 +63,27 @@ class Record(Mapping[str, "NDArray[Any]"]):
     def __init__(
         self,
         infos: Mapping[str, TensorInfo],
-        raw: Callable[[str], NDArray[np.uint8]],
+        stored: Stored,
         *,
         metadata: dict[str, Any],
         path: str,
         format: str = "wheelweights",  # noqa: A002 (the word of the format itself)
         widen: bool = False,
         reopen: Reopen | None = None,
-        padding: Callable[[], Iterable[tuple[str, NDArray[np.uint8]]]] = tuple,
     ) -> None:
         self.metadata = metadata
         self.path = path
         self.format = format
         self._infos = infos
-        self._raw: Callable[[str], NDArray[np.uint8]] | None = raw
+        self._stored: Stored | None = stored
         self._widen = widen
         self._reopen = reopen
-        self._padding = padding
 
     def __getitem__(self, key: str) -> NDArray[Any]:
         info = self._infos[key]
         raw = self.raw(key)
-        if info.dtype == "bool" and raw.size and raw.max() > 1:
-            raise damaged(f"expected bytes 0 and 1 in a bool tensor, found {raw.max()}", key, path=self.path)
+        if info.dtype == "bool":
+            check_bools(raw, key, self.path)
         if self._widen and DTYPES[info.dtype].numpy is None:
             return read_only(widen(raw, info.dtype).reshape(info.shape))
         try:
@@ -111,12 +120,11 @@ class Record(Mapping[str, "NDArray[Any]"]):
         return self._infos[key]
 
     def raw(self, key: str) -> NDArray[np.uint8]:
-        """Return a tensor's bytes as they are stored (little-endian, C order): flat, read-only, not copied."""
-        if self._raw is None:
-            raise RecordError(
-                "the record is closed", path=self.path, remedy="Open it again, or take the arrays before closing."
-            )
-        return self._raw(key)
+        """Return a tensor's bytes as they are stored (little-endian, C order): flat, read-only, not copied.
+
+        Raises RecordError if they are not where the header says.
+        """
+        return self._open().raw(key)
 
     @overload
     def config(self) -> Any: ...
@@ -144,26 +152,21 @@ class Record(Mapping[str, "NDArray[Any]"]):
         return {self._infos[key].source if source_keys else key: array for key, array in self.items()}
 
     def verify(self) -> None:
-        """Read everything and check it: CRC-32, bools, zeros between the tensors.
+        """Read every byte and check it: the header, the marks and zeros between the tensors, CRC-32 and bools.
 
-        Raises RecordError for the first fault.
+        Raises RecordError for the first fault. A record that Burn wrote has no checksums: opening checked it whole.
         """
-        for key, info in self._infos.items():
-            found = zlib.crc32(self.raw(key).data)
-            if info.crc32 is not None and found != info.crc32:
-                fact = f"damaged: expected CRC-32 {info.crc32:08x}, found {found:08x}"
-                raise damaged(fact, key, path=self.path, expected=info.crc32, found=found)
-            if info.dtype == "bool":
-                self[key]
-        for key, zeros in self._padding():
-            if zeros.any():
-                fact = f"expected zeros after the values, found {quoted(bytes(zeros[:16]))}"
-                raise damaged(fact, key, path=self.path)
+        self._open().verify()
 
     def close(self) -> None:
         """Let go of the file. Arrays taken from the record keep it mapped and stay valid."""
-        self._raw = None
-        self._padding = tuple
+        self._stored = None
+
+    def _open(self) -> Stored:
+        if self._stored is None:
+            remedy = "Open it again, or take the arrays before closing."
+            raise RecordError("the record is closed", path=self.path, remedy=remedy)
+        return self._stored
 
     def __enter__(self) -> Record:
         return self
@@ -187,3 +190,9 @@ def read_only(array: NDArray[Any]) -> NDArray[Any]:
     """Return the array itself, protected against writing."""
     array.flags.writeable = False
     return array
+
+
+def check_bools(raw: NDArray[np.uint8], key: str, path: str) -> None:
+    """Raise RecordError for the bytes of a bool tensor if one of them is neither 0 nor 1."""
+    if raw.size and raw.max() > 1:
+        raise damaged(f"expected bytes 0 and 1 in a bool tensor, found {raw.max()}", key, path=path)

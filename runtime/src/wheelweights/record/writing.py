@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import stat
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
@@ -13,12 +14,13 @@ import numpy as np
 
 from wheelweights._msgpack import Packer
 from wheelweights.dtypes import dtype_name, find_dtype
-from wheelweights.errors import DtypeError, RecordError, quoted
+from wheelweights.errors import DtypeError, RecordError, backticked, quoted
 from wheelweights.record.layout import (
     MAX_BUFFER,
     MAX_HEADER,
     MAX_KEY_CHARACTERS,
     MAX_RANK,
+    MAX_TENSORS,
     PREAMBLE_BYTES,
     TENSOR_FIELDS,
     array32,
@@ -26,14 +28,16 @@ from wheelweights.record.layout import (
     buffer_begins,
     buffer_size,
     is_countable,
-    metadata_fault,
     padding,
     preamble,
+    sealed,
     uint32,
 )
+from wheelweights.record.metadata import metadata_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping
+    from pathlib import Path
     from typing import BinaryIO
 
     from numpy.typing import NDArray
@@ -82,8 +86,9 @@ def write_record(
     tensors are written; it may replace a value in `metadata` by one of the same encoded size, such as a checksum
     computed meanwhile.
 
-    Raises RecordError for a tensor of 4 GiB or more, for one that delivers more or fewer bytes than it declared, and
-    for metadata that JSON cannot express; DtypeError for a dtype that a record cannot hold.
+    Raises RecordError for a tensor of 4 GiB or more, for one that delivers more or fewer bytes than it declared, for
+    two with one source key, for metadata that JSON cannot express, and, with the path, where the file cannot be
+    written; DtypeError for a dtype that a record cannot hold.
     """
     plan = _Plan.of(tensors, source_keys or {}, metadata or {})
     with _appearing_whole(path) as file:
@@ -106,19 +111,30 @@ def _appearing_whole(path: str | os.PathLike[str]) -> Generator[BinaryIO]:
     from pathlib import Path  # noqa: PLC0415 (reading records needs no pathlib, and importing it takes longer)
 
     target = Path(path)
-    if target.exists() and not target.is_file():  # replacing a device or a pipe by a file would be worse than failing
-        raise RecordError("cannot be written: there is something that is not a regular file", path=os.fspath(path))
     temporary = target.parent / f".{target.name}.{os.urandom(8).hex()}.tmp"
     try:
+        _refuse_devices(target)
         with temporary.open("xb") as file:
             yield file
         temporary.replace(target)
     except BaseException as error:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise RecordError(f"cannot be written: {error.strerror or error}", path=os.fspath(path)) from error
         raise
+
+
+def _refuse_devices(target: Path) -> None:
+    """Raise OSError for a target that is there and not a regular file: it must not be replaced by one."""
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return
+    except ValueError as error:  # a name that no file can have
+        raise OSError(str(error)) from error
+    if not stat.S_ISREG(mode):
+        raise OSError("there is something that is not a regular file")
 
 
 # The plan
@@ -157,9 +173,12 @@ class _Plan:
     ) -> _Plan:
         if fault := metadata_fault(dict(metadata)):
             raise RecordError(fault, remedy="Give dicts with text as keys, lists, text, numbers, bools and None.")
+        if len(tensors) > MAX_TENSORS:
+            raise RecordError(f"expected at most {MAX_TENSORS:,} tensors, found {len(tensors):,}")
         entries: list[_Entry] = []
         buffers: list[_Buffer] = []
         numbers: dict[Hashable, int] = {}
+        sources: dict[str, str] = {}
         for key, given in tensors.items():
             _check_key(key)
             tensor = _ArrayTensor(key, given) if isinstance(given, (np.ndarray, np.generic)) else given
@@ -169,6 +188,8 @@ class _Plan:
                 buffers.append(_Buffer(key, nbytes, tensor.blocks))
             source = source_keys.get(key, key)
             _check_key(source)
+            if (other := sources.setdefault(source, key)) != key:
+                raise _same_source(key, other, source)
             entries.append(_Entry(key, tensor.dtype, tuple(tensor.shape), number, None if source == key else source))
         size = len(cls(metadata, entries, buffers, 0).header([0] * len(buffers)))
         return cls(metadata, entries, buffers, size)
@@ -188,7 +209,7 @@ class _Plan:
                 found=size,
                 remedy="Make metadata smaller.",
             )
-        return b"".join((preamble(size), body, zeros, end))
+        return sealed(b"".join((preamble(size), body, zeros, end)))
 
     def _tensors(self, packer: Packer, crcs: list[int]) -> Iterator[bytes]:
         offsets = buffer_begins(buffer.nbytes for buffer in self.buffers)
@@ -240,6 +261,15 @@ def _check_key(key: object) -> None:
         raise RecordError(f"expected valid Unicode as a key, found {quoted(key)}") from error
 
 
+def _same_source(key: str, other: str, source: str) -> RecordError:
+    return RecordError(
+        f"expected a source key of its own, found {backticked(source)}, that of tensor {backticked(other)}",
+        key=key,
+        found=source,
+        remedy="Give each tensor its own in source_keys, or leave one of the two out.",
+    )
+
+
 def _declared_bytes(key: str, tensor: Tensor) -> int:
     """Return the size of a tensor by its dtype and shape, which must be possible in a record."""
     itemsize = find_dtype(tensor.dtype).itemsize
@@ -263,6 +293,14 @@ def _declared_bytes(key: str, tensor: Tensor) -> int:
 # The tensors
 
 
+def _delivered(buffer: _Buffer) -> Iterator[NDArray[Any]]:
+    """Yield the blocks of a tensor; where it cannot be read, the fault is not that of the file being written."""
+    try:
+        yield from buffer.blocks()
+    except OSError as error:
+        raise RecordError(f"cannot be read: {error.strerror or error}", key=buffer.key) from error
+
+
 def _write_buffer(file: BinaryIO, buffer: _Buffer) -> int:
     """Write a buffer and return the CRC-32 of its payload.
 
@@ -271,7 +309,7 @@ def _write_buffer(file: BinaryIO, buffer: _Buffer) -> int:
     size = buffer_size(buffer.nbytes)
     file.write(bin32(size))
     crc = written = 0
-    for block in buffer.blocks():
+    for block in _delivered(buffer):
         raw = np.ascontiguousarray(block).reshape(-1).view(np.uint8).data
         written += raw.nbytes
         if written > buffer.nbytes:

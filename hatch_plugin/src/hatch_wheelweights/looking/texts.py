@@ -1,0 +1,98 @@
+"""How one thing is written: a size, a key, a shape, a dtype, a value.
+
+Names and values come from files, so whatever a terminal could obey is escaped here, and what is long is cut: one name
+can be shown in many places.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from typing import Any, Final
+
+from wheelweights.errors import backticked, printable
+
+__all__ = [
+    "MAX_KEY_CHARACTERS",
+    "dtype_name",
+    "escaped_json",
+    "human_size",
+    "is_beyond_64_bits",
+    "json_of",
+    "key_text",
+    "shape_text",
+    "shortened",
+    "size_text",
+    "value_text",
+]
+
+MAX_VALUE_CHARACTERS: Final = 200
+MAX_KEY_CHARACTERS: Final = 1000
+
+
+def human_size(size: int) -> str:
+    """Return a number of bytes with three digits or more: `288 B`, `45.1 kB`, `1.34 GB`."""
+    amount = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 999.5:
+            return f"{size} B" if unit == "B" else f"{amount:#.3g} {unit}".replace(". ", " ")
+        amount /= 1000
+    return f"{amount:,.2f} TB"
+
+
+def value_text(value: Any) -> str:
+    """Return a plain value on one line: text as it is, anything else as JSON."""
+    return printable(value) if isinstance(value, str) else json_of(value, indent=None)
+
+
+def shortened(text: str, characters: int = MAX_VALUE_CHARACTERS) -> str:
+    """Return a text cut at 200 characters, or at another number."""
+    return text if len(text) <= characters else f"{text[: characters - 3]}..."
+
+
+def key_text(key: str) -> str:
+    """Return a key as a table shows it: on one line, and cut at 1,000 characters."""
+    return printable(shortened(key, MAX_KEY_CHARACTERS))
+
+
+def json_of(value: Any, indent: int | None = 2) -> str:
+    """Return a plain value as JSON in which everything unprintable is escaped, as JSON escapes it."""
+    return escaped_json(json.dumps(value, indent=indent, ensure_ascii=False))
+
+
+_NOT_ASCII: Final = re.compile(r"[^\n -~]+")
+
+
+def escaped_json(text: str) -> str:
+    """Return JSON that parses to the same value, without unprintable characters other than line breaks.
+
+    In JSON, line breaks stand between values only, and other unprintable characters in texts only.
+    """
+    return _NOT_ASCII.sub(lambda found: "".join(map(_escaped, found[0])), text)
+
+
+@functools.lru_cache(1024)
+def _escaped(character: str) -> str:
+    return character if character.isprintable() else json.dumps(character)[1:-1].replace("\x7f", "\\u007f")
+
+
+def shape_text(shape: tuple[int, ...]) -> str:
+    """Return a shape as Python writes it; a size of more than 64 bits, which only a damaged file has, as `?`."""
+    shown = ["?" if is_beyond_64_bits(size) else str(size) for size in shape]
+    return f"({', '.join(shown)}{',' if len(shown) == 1 else ''})"
+
+
+def is_beyond_64_bits(size: int) -> bool:
+    """Return whether a size is so large, or so far below 0, that its digits could fill pages."""
+    return size.bit_length() > 63
+
+
+def size_text(nbytes: int | None) -> str:
+    """Return the size of a tensor, if it is known."""
+    return "?" if nbytes is None else human_size(nbytes)
+
+
+def dtype_name(dtype: str) -> str:
+    """Return a dtype, which in a damaged file can be any text, cut at 80 characters."""
+    return backticked(dtype)[1:-1]

@@ -1,0 +1,77 @@
+"""The bytes behind a header: taken tensor by tensor, and checked whole when somebody asks for it.
+
+Nothing is touched before it is needed: of a mapped file, the pages of a tensor are read when its values are.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, cast
+
+from wheelweights.errors import quoted
+from wheelweights.record.faults import damaged, malformed
+from wheelweights.record.header import check_checksum
+from wheelweights.record.layout import MARK_BYTES, bin32, buffer_size
+from wheelweights.record.mapping import check_bools
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from wheelweights.record.mapping import TensorInfo
+
+__all__ = ["Buffers"]
+
+
+class Buffers:
+    """The bytes of a record, in memory or in a map, whose header has been checked.
+
+    Raises RecordError, which names file and tensor, for a buffer that is not what the header says.
+    """
+
+    def __init__(
+        self, data: NDArray[np.uint8], header_size: int, infos: Mapping[str, TensorInfo], *, path: str
+    ) -> None:
+        self._data = data
+        self._header_size = header_size
+        self._infos = infos
+        self._path = path
+
+    def raw(self, key: str) -> NDArray[np.uint8]:
+        """Return a tensor's payload, not copied; the mark in front of it is checked."""
+        info = self._infos[key]
+        begin = _begin(info)
+        size = buffer_size(info.nbytes)
+        mark = self._data[begin - MARK_BYTES : begin].tobytes()
+        if mark != bin32(size):
+            raise malformed(f"expected a buffer of {size:,} bytes, found {quoted(mark)}", key, path=self._path)
+        return self._data[begin : begin + info.nbytes]
+
+    def verify(self) -> None:
+        """Check every byte: the header, and the mark, checksum, bools and zeros of each buffer."""
+        check_checksum(self._data[: self._header_size].tobytes(), path=self._path)
+        seen = set[int]()
+        for key, info in self._infos.items():
+            if _begin(info) not in seen:  # tied tensors have one buffer
+                seen.add(_begin(info))
+                self._verify(key, info)
+
+    def _verify(self, key: str, info: TensorInfo) -> None:
+        raw = self.raw(key)
+        found = zlib.crc32(raw.data)
+        if found != info.crc32:
+            fact = f"damaged: expected CRC-32 {info.crc32:08x}, found {found:08x}"
+            raise damaged(fact, key, path=self._path, expected=info.crc32, found=found)
+        if info.dtype == "bool":
+            check_bools(raw, key, self._path)
+        end = _begin(info) + info.nbytes
+        zeros = self._data[end : _begin(info) + buffer_size(info.nbytes)]
+        if zeros.any():
+            fact = f"expected zeros after the values, found {quoted(bytes(zeros[:16]))}"
+            raise damaged(fact, key, path=self._path)
+
+
+def _begin(info: TensorInfo) -> int:
+    return cast("int", info.offset)  # None only in a record of Burn

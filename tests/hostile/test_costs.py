@@ -1,0 +1,123 @@
+"""What costly inputs are charged, and what they take: in proportion to the file, or refused.
+
+Each input asks for far more work than it is long. The account is compared at `n` and at `2 n`, the memory with what the
+law allows; no time decides. `measure_costs.py` measures times, at larger sizes.
+"""
+
+from __future__ import annotations
+
+import tracemalloc
+from typing import TYPE_CHECKING
+
+import pytest
+
+import hatch_wheelweights.checkpoint as room
+from hatch_wheelweights import opening
+from hatch_wheelweights.checkpoint import cost
+from looking.opening import BUDGET_BYTES, BUDGET_RATIO, unless_it_hangs
+from making.costly import COSTLY, HONEST
+from wheelweights import WheelweightsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from making.costly import Costly
+
+CHECKPOINTS = {name: costly for name, costly in COSTLY.items() if not costly.file.endswith((".mpk", ".mpk.gz", ".whl"))}
+QUICK, LARGE = 40, 4  # the parts of `n` that the fast and the slow tests take: tracing memory is slow
+FACTOR = 2.5  # above what any file may cost: below it, twice the size may well cost four times as much
+
+
+class Charged(cost.Account):
+    """An account that remembers what it was charged, as do all that are made in a test."""
+
+    all: list[Charged]
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.all.append(self)
+
+
+@pytest.fixture
+def charged(monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[int, int]]:
+    """Return the steps and bytes that were charged since the last time that this was asked."""
+    Charged.all = []
+    for module in (room, opening):
+        monkeypatch.setattr(module, "Account", Charged)
+
+    def take() -> tuple[int, int]:
+        steps, nbytes = (sum(getattr(account, name) for account in Charged.all) for name in ("steps", "nbytes"))
+        Charged.all.clear()
+        return steps, nbytes
+
+    return take
+
+
+def written(costly: Costly, n: int, folder: Path) -> tuple[Path, int]:
+    """Write an input; return the file to open and the bytes of all its files."""
+    made = costly.make(n)
+    files = {costly.file: made} if isinstance(made, bytes) else dict(made)
+    folder.mkdir()
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    return folder / next(iter(files)), sum(map(len, files.values()))
+
+
+def opened(path: Path, costly: Costly) -> str:
+    """Open a checkpoint, take its tensors and say what is wrong with each; return the refusal, if there is one."""
+    options = {name: value for name, value in costly.options.items() if name != "config_key"}
+    try:
+        with opening.open_checkpoint(path) as checkpoint:
+            for tensor in checkpoint.state_dict(**options).values():
+                str(tensor.fault)
+            if "config_key" in costly.options:
+                checkpoint.config(costly.options["config_key"])
+    except WheelweightsError as error:
+        return str(error)
+    return ""
+
+
+def check(costly: Costly, n: int, folder: Path, charged: Callable[[], tuple[int, int]]) -> None:
+    costs: list[tuple[int, int]] = []
+    for times in (1, 2):
+        path, size = written(costly, times * n, folder / str(times))
+        tracemalloc.start()
+        with unless_it_hangs():
+            refusal = opened(path, costly)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < BUDGET_BYTES + BUDGET_RATIO * size, f"{peak:,} bytes for a file of {size:,}: {refusal}"
+        assert all(len(line) < 1000 for line in refusal.splitlines()), refusal
+        costs.append(charged())
+        if "asks for more" in refusal:
+            return
+    for (once, twice), free in zip(zip(*costs, strict=True), (cost.FREE_STEPS, cost.FREE_BYTES), strict=True):
+        assert twice <= max(FACTOR * once, 2 * free), costs
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_a_costly_input_is_charged_in_proportion_or_refused(
+    tmp_path: Path, charged: Callable[[], tuple[int, int]], name: str
+) -> None:
+    check(CHECKPOINTS[name], max(1, CHECKPOINTS[name].n // QUICK), tmp_path, charged)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_a_large_costly_input_is_charged_in_proportion_or_refused(
+    tmp_path: Path, charged: Callable[[], tuple[int, int]], name: str
+) -> None:
+    check(CHECKPOINTS[name], max(1, CHECKPOINTS[name].n // LARGE), tmp_path, charged)
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_an_honest_input_stays_far_below_what_it_may_cost(
+    tmp_path: Path, charged: Callable[[], tuple[int, int]], name: str
+) -> None:
+    path, size = written(HONEST[name], HONEST[name].n // 4, tmp_path / "honest")
+    assert opened(path, HONEST[name]) == ""
+    steps, nbytes = charged()
+    limits = cost.Account(size)
+    assert 2 * steps < limits.max_steps
+    assert 2 * nbytes < limits.max_nbytes

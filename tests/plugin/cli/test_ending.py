@@ -1,0 +1,181 @@
+"""How the command ends where its output cannot be written: one line, a status, no traceback, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import wheelweights as ww
+from looking.commands import python, refusal
+from making.small_files import WHEEL, nested_checkpoint, small_checkpoint, small_wheel
+
+FULL = Path("/dev/full")
+NO_SPACE = "No space left on device"
+needs_full = pytest.mark.skipif(not FULL.exists(), reason="needs a device that is always full")
+
+COMMANDS = [
+    ["inspect", "model.pt"],
+    ["inspect", "model.pt", "--json"],
+    ["inspect", "model.pt", "--html", "page.html"],
+    ["inspect", WHEEL],
+    ["convert", "model.pt", "model.mpk"],
+    ["config", "nested.pt", "--key", "config", "--key", "net"],
+    ["verify", WHEEL],
+    ["diff", "model.pt", "model.pt"],
+    ["--help"],
+    ["inspect", "--help"],
+    ["--version"],
+]
+FEW = [COMMANDS[0], COMMANDS[1], COMMANDS[6], ["--help"]]
+TOLD = [
+    ["inspect", "model.pt", "--key-remap", "nothing", "x"],
+    ["inspect", "none.pt"],
+    ["inspect", "--no-such-option"],
+    ["verify", "model.pt"],
+    ["no-such-command"],
+]
+
+
+@pytest.fixture(autouse=True)
+def small_files(in_a_folder_of_its_own: None) -> None:
+    small_checkpoint()
+    nested_checkpoint()
+    small_wheel()
+
+
+def ended(arguments: list[str], redirection: str) -> tuple[int, str, str]:
+    """Run the command in a shell; return its status and what it says on standard output and error."""
+    line = f'exec "$0" -m hatch_wheelweights "$@" {redirection}'
+    done = subprocess.run(["sh", "-c", line, sys.executable, *arguments], capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+@needs_full
+@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+def test_a_full_standard_output_is_told_in_one_line(arguments: list[str]) -> None:
+    status, _, said = ended(arguments, ">/dev/full")
+    what = "" if arguments[-1].startswith("--") and arguments[-1] != "--json" else "standard output cannot be written: "
+    assert (status, said) == (1, f"Error: {what}{NO_SPACE}\n")
+
+
+@needs_full
+@pytest.mark.parametrize("arguments", TOLD, ids=" ".join)
+def test_a_full_standard_error_leaves_a_status_that_is_not_zero(arguments: list[str]) -> None:
+    status, _, said = ended(arguments, "2>/dev/full")
+    assert (status, said) in ((1, ""), (2, ""))
+
+
+@needs_full
+def test_both_streams_may_be_full() -> None:
+    assert ended(["inspect", "model.pt"], ">/dev/full 2>/dev/full")[0] == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
+@pytest.mark.parametrize("arguments", FEW, ids=" ".join)
+def test_a_closed_standard_output_is_no_traceback(arguments: list[str]) -> None:
+    status, shown, said = ended(arguments, ">&-")
+    assert (shown, said) == ("", "")
+    assert status == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
+@pytest.mark.parametrize("arguments", FEW, ids=" ".join)
+def test_a_reader_that_has_gone_is_no_traceback(arguments: list[str]) -> None:
+    """Even of a few bytes, which Python would keep until it exits."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "hatch_wheelweights", *arguments]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+@needs_full
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["config", "nested.pt", "--key", "config", "--key", "net", "-o", "/dev/full"],
+        ["inspect", "model.pt", "--html", "/dev/full"],
+    ],
+    ids=["config", "html"],
+)
+def test_a_full_device_as_output_is_told_in_one_line(arguments: list[str]) -> None:
+    assert refusal(*arguments) == f"Error: /dev/full: cannot be written: {NO_SPACE}\n"
+
+
+@needs_full
+def test_a_record_is_not_written_to_a_device() -> None:
+    assert refusal("convert", "model.pt", "/dev/full").startswith("Error: /dev/full: cannot be written: ")
+    assert FULL.is_char_device()
+
+
+WITH_SMALL_FILES = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
+from hatch_wheelweights.cli import main
+sys.argv[1:] = {arguments}
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
+@pytest.mark.parametrize("was_there", [False, True], ids=["new", "old"])
+@pytest.mark.parametrize(
+    ("arguments", "output"),
+    [
+        (["config", "nested.pt", "--key", "config", "--key", "net", "-o", "out.json"], "out.json"),
+        (["inspect", "model.pt", "--html", "out.html"], "out.html"),
+        (["convert", "model.pt", "out.mpk"], "out.mpk"),
+    ],
+    ids=["config", "html", "convert"],
+)
+def test_a_file_that_cannot_be_written_whole_is_not_written(arguments: list[str], output: str, was_there: bool) -> None:
+    if was_there:
+        ww.write_record(output, {"w": np.zeros(1)})
+    before = {path.name: path.read_bytes() for path in Path().iterdir()}
+    done = python(WITH_SMALL_FILES.format(arguments=arguments))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"Error: {output}: cannot be written: File too large\n"
+    assert {path.name: path.read_bytes() for path in Path().iterdir()} == before
+
+
+def test_no_memory_is_told_in_one_line() -> None:
+    done = python(
+        """
+import sys
+from hatch_wheelweights.looking import inspect
+from hatch_wheelweights.cli import main
+
+def inspect_file(*_):
+    raise MemoryError
+
+inspect.inspect_file = inspect_file
+sys.argv[1:] = ["inspect", "model.pt"]
+main()
+"""
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", "Error: out of memory\n")
+
+
+def test_what_the_system_refuses_is_told_with_the_file() -> None:
+    done = python(
+        """
+import sys
+from hatch_wheelweights.looking import inspect
+from hatch_wheelweights.cli import main
+
+def inspect_file(*_):
+    open("gone.pt")
+
+inspect.inspect_file = inspect_file
+sys.argv[1:] = ["inspect", "model.pt"]
+main()
+"""
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "Error: gone.pt: No such file or directory\n")
