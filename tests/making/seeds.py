@@ -39,8 +39,8 @@ from making.zips import Member, zip_archive
 HOOKS = ordered_dict()
 
 
-def _parameter(of: Code) -> Code:
-    return call(name("torch._utils", "_rebuild_parameter"), of, True, HOOKS)
+def _parameter(of: Code, *, requires_grad: bool = True) -> Code:
+    return call(name("torch._utils", "_rebuild_parameter"), of, requires_grad, HOOKS)
 
 
 def _untyped(dtype: str, numel: int) -> Code:
@@ -87,7 +87,7 @@ def tensors() -> bytes:
         "e": tensor(offset=3, size=(3, 2), stride=(0, 0)),
         "s": tensor(offset=1, size=(), stride=()),
         "n": tensor(metadata={"neg": True}),
-        "p": _parameter(tensor(storage("1", 2, "LongStorage"), size=(2,))),
+        "p": _parameter(tensor(storage("1", 2, "LongStorage"), size=(2,)), requires_grad=False),
         "h": _untyped("float8_e4m3fn", 16),
         "u": _untyped("uint16", 8),
         "q": _quantised(),

@@ -41,6 +41,7 @@ def sparse_zip(path: Path, numel: int, last: bytes) -> None:
         (Member("archive/data.pkl", state_dict(**tensors)), 0),
         (Member("archive/data/0", b"", crc=0, size=nbytes, packed=nbytes), nbytes),
         (Member("archive/data/1", last), 0),
+        (Member("archive/version", b"3\n"), 0),
     ]
     directory = bytearray()
     with path.open("wb") as file:

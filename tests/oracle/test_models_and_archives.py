@@ -47,7 +47,9 @@ def test_whole_model_under_a_key(path: Path) -> None:
     net = Net()
     torch.save({"epoch": 1, "model": net, "ema": None}, path)
     with open_checkpoint(path) as checkpoint:
-        assert_state_dict(checkpoint.state_dict("model", whole_model=True, reindex=False), net.state_dict())
+        assert_state_dict(
+            checkpoint.state_dict(top_level_key="model", whole_model=True, reindex=False), net.state_dict()
+        )
 
 
 class Lively(torch.nn.Module):

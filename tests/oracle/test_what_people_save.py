@@ -102,7 +102,7 @@ def test_nested_state_dict(path: Path, how: Any, key: str) -> None:
     torch.save({"epoch": 3, key: net.state_dict(), "best": 0.5}, path, **how)
     with open_checkpoint(path) as checkpoint:
         assert checkpoint.tree["epoch"] == 3
-        assert_state_dict(checkpoint.state_dict(key, reindex=False), net.state_dict())
+        assert_state_dict(checkpoint.state_dict(top_level_key=key, reindex=False), net.state_dict())
         with pytest.raises(CheckpointError, match=f"`{key}`"):
             checkpoint.state_dict()
 
@@ -125,9 +125,9 @@ def test_model_and_optimizer(path: Path, how: Any, protocol: int) -> None:
     }
     torch.save({**everything, "scheduler": scheduler.state_dict()}, path, pickle_protocol=protocol, **how)
     with open_checkpoint(path) as checkpoint:
-        assert_state_dict(checkpoint.state_dict("model", reindex=False), net.state_dict())
+        assert_state_dict(checkpoint.state_dict(top_level_key="model", reindex=False), net.state_dict())
         assert plain({k: checkpoint.tree[k] for k in everything}) == plain(everything)
-        states = checkpoint.state_dict(["optimizer", "state"], reindex=False)
+        states = checkpoint.state_dict(top_level_key=["optimizer", "state"], reindex=False)
         assert "0.exp_avg" in states
         assert "2.step" in states
         np.testing.assert_array_equal(
@@ -159,7 +159,8 @@ def test_lightning(path: Path) -> None:
     )
     with open_checkpoint(path) as checkpoint:
         assert_state_dict(
-            checkpoint.state_dict("state_dict", key_remap=[(r"^model\.", "")], reindex=False), net.state_dict()
+            checkpoint.state_dict(top_level_key="state_dict", key_remap=[(r"^model\.", "")], reindex=False),
+            net.state_dict(),
         )
         config = checkpoint.tree["hyper_parameters"]
         assert isinstance(config, Opaque)
@@ -272,7 +273,7 @@ def test_arrays_that_are_no_tensors_hinder_nothing(path: Path, array: Any, proto
     torch.save({"model": {"w": torch.ones(1)}, "array": array}, path, pickle_protocol=protocol)
     with open_checkpoint(path) as checkpoint:
         assert checkpoint.tree["model"]
-        assert list(checkpoint.state_dict("model")) == ["w"]
+        assert list(checkpoint.state_dict(top_level_key="model")) == ["w"]
 
 
 @both_containers
@@ -308,7 +309,7 @@ def test_values_of_the_standard_library(path: Path, how: Any, protocol: int) -> 
     torch.save(saved, path, pickle_protocol=protocol, **how)
     with open_checkpoint(path) as checkpoint:
         tree = checkpoint.tree
-        assert list(checkpoint.state_dict("model")) == ["w"]
+        assert list(checkpoint.state_dict(top_level_key="model")) == ["w"]
     same = ["counter", "default", "ordered", "set", "bytes", "complex", "large", "negative", "rng"]
     assert {key: tree[key] for key in same} == {key: saved[key] for key in same}
     assert list(tree["ordered"]) == ["b", "a"]
@@ -341,7 +342,7 @@ def test_values_of_torch(path: Path, how: Any, protocol: int) -> None:
     torch.save(saved, path, pickle_protocol=protocol, **how)
     with open_checkpoint(path) as checkpoint:
         tree = checkpoint.tree
-        assert list(checkpoint.state_dict("model")) == ["w"]
+        assert list(checkpoint.state_dict(top_level_key="model")) == ["w"]
         assert tree["size"] == (1, 2)
         assert tree["dtype"] == Global("torch", "float16")
         assert (tree["device"].module, tree["device"].name, tree["device"].args) == ("torch", "device", ("cuda", 1))
@@ -402,7 +403,7 @@ def test_keys_that_are_no_text_hinder_nothing(path: Path, kind: str, protocol: i
     """Torch opens them all with weights_only."""
     torch.save({"model": {"w": torch.ones(1)}, "more": {KEYS[kind]: 1}}, path, pickle_protocol=protocol)
     with open_checkpoint(path) as checkpoint:
-        assert list(checkpoint.state_dict("model")) == ["w"]
+        assert list(checkpoint.state_dict(top_level_key="model")) == ["w"]
         assert list(checkpoint.tree["more"].values()) == [1]
 
 
@@ -410,7 +411,7 @@ def test_keys_that_are_no_text_hinder_nothing(path: Path, kind: str, protocol: i
 def test_sets_of_tuples_hinder_nothing(path: Path, protocol: int) -> None:
     torch.save({"model": {"w": torch.ones(1)}, "more": {(1, 2), (3, 4)}}, path, pickle_protocol=protocol)
     with open_checkpoint(path) as checkpoint:
-        assert list(checkpoint.state_dict("model")) == ["w"]
+        assert list(checkpoint.state_dict(top_level_key="model")) == ["w"]
         assert checkpoint.tree["more"] == {(1, 2), (3, 4)}
 
 

@@ -477,6 +477,11 @@ def without(field: str) -> dict[str, object]:
             id="wraps to 0",
         ),
         pytest.param(
+            entry(shape=[(1 << 63) - 1] * 64),
+            "expected at most 4,294,967,291 bytes in a tensor, found 2**128 or more",
+            id="2**4034 bytes",
+        ),
+        pytest.param(
             entry(shape=[1 << 30]), "expected at most 4,294,967,291 bytes in a tensor, found 4,294,967,296", id="4 GiB"
         ),
         pytest.param(

@@ -108,7 +108,7 @@ def write_plan(plan: Plan, output: str | os.PathLike[str]) -> Conversion:
         output,
         tensors,
         metadata=plan.metadata,
-        source_keys={key: tensor.key or key for key, tensor in tensors.items()},
+        source_keys={key: key if tensor.key is None else tensor.key for key, tensor in tensors.items()},
         complete=complete,
     )
     return Conversion(

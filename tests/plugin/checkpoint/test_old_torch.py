@@ -17,7 +17,8 @@ EXPECTED = json.loads((FOLDER / "expected.json").read_text())
 @pytest.mark.parametrize("file", EXPECTED)
 def test_reads_what_old_torch_wrote(file: str) -> None:
     with open_checkpoint(FOLDER / file) as checkpoint:
-        found = checkpoint.state_dict(None if checkpoint.kind == "torchscript" else "state_dict")
+        script = checkpoint.kind == "torchscript"
+        found = checkpoint.state_dict() if script else checkpoint.state_dict(top_level_key="state_dict")
     assert found.keys() == EXPECTED[file].keys()
     for key, tensor in EXPECTED[file].items():
         values = np.array(tensor["values"], tensor["dtype"])

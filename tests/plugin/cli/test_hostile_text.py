@@ -129,7 +129,7 @@ def assert_same_json(file: str, shown: str, text: str) -> None:
     """Check that JSON parses to what the file holds, however it is escaped."""
     found = json.loads(shown)
     keys = {tensor["key"] for tensor in found["tensors"]}
-    if file == "flat.pt":
+    if file == "flat.pt" and found["problem"] is None:
         assert {text, f"{text}2"} <= keys
     if file == "model.safetensors":
         assert (keys, found["metadata"]) == ({text}, {text: text})

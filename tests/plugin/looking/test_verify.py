@@ -76,7 +76,7 @@ def test_every_flipped_bit_of_a_wheel_is_found_or_changes_no_installed_name_or_b
     for flip in range(8 * len(raw)):
         changed = bytearray(raw)
         changed[flip >> 3] ^= 1 << (flip & 7)
-        write(WHEEL, changed)
+        write(WHEEL, bytes(changed))
         if not faults(WHEEL):
             assert installed(WHEEL) == before, flip
             silent[harmless[flip >> 3]] += 1
@@ -112,7 +112,7 @@ def test_every_flipped_bit_of_a_wheel_that_was_written_as_a_stream_is_found_or_c
     for flip in range(8 * len(raw)):
         changed = bytearray(raw)
         changed[flip >> 3] ^= 1 << (flip & 7)
-        write(WHEEL, changed)
+        write(WHEEL, bytes(changed))
         if not faults(WHEEL):
             with zipfile.ZipFile(WHEEL) as archive:
                 assert {member.filename: archive.read(member) for member in archive.infolist()} == before, flip

@@ -207,7 +207,7 @@ class Stream(io.RawIOBase):
 def test_a_wheel_that_was_written_as_a_stream_is_sound(compression: int, zip64: bool) -> None:
     """As a stream, sizes and checksums follow the data."""
     files = {RECORD: small_record(), "demo/__init__.py": b"", "demo/a.py": b"a = 1\n" * 99}
-    with Path(WHEEL).open("wb") as file, zipfile.ZipFile(Stream(file), "w", compression) as archive:  # type: ignore[arg-type]
+    with Path(WHEEL).open("wb") as file, zipfile.ZipFile(Stream(file), "w", compression) as archive:
         for name, content in {**files, LISTING: listing_of(files).encode()}.items():
             with archive.open(name, "w", force_zip64=zip64) as member:
                 member.write(content)

@@ -200,13 +200,13 @@ def test_reindexes_burns_non_contiguous_case(corpus):
 def test_finds_burns_top_level_key(corpus):
     path, case = _case(corpus, "top_level_key")
     with open_checkpoint(path) as checkpoint:
-        tensors = checkpoint.state_dict(case["top_level_key"])
+        tensors = checkpoint.state_dict(top_level_key=case["top_level_key"])
         for key, expected in case["tensors"].items():
             array = tensors[key.removeprefix("my_state_dict.")].numpy()
             assert array.shape == tuple(expected["shape"])
             assert float(array.astype(np.float64).sum()) == pytest.approx(expected["sum"], abs=1e-6)
         with pytest.raises(CheckpointError) as caught:
-            checkpoint.state_dict("my_state")
+            checkpoint.state_dict(top_level_key="my_state")
         with pytest.raises(CheckpointError) as without:
             checkpoint.state_dict()
     assert str(caught.value) == (
@@ -223,7 +223,7 @@ def test_suggests_the_key_in_burns_case_with_a_configuration(corpus):
     with open_checkpoint(path) as checkpoint:
         with pytest.raises(CheckpointError) as caught:
             checkpoint.state_dict()
-        assert list(checkpoint.state_dict("my_model")) == ["fc1.weight", "fc1.bias", "fc2.weight"]
+        assert list(checkpoint.state_dict(top_level_key="my_model")) == ["fc1.weight", "fc1.bias", "fc2.weight"]
     assert str(caught.value) == (
         f"{path}: expected a state_dict, found `my_config` (dict), `my_model` (3 tensors)\n"
         '  Pass top_level_key="my_model".'

@@ -421,7 +421,7 @@ def test_charges_names_for_their_parts_and_their_length():
 
 
 def test_refuses_more_names_than_a_file_of_this_size_may_have():
-    deep = {"0.1.2.3": T}
+    deep: dict[str, Any] = {"0.1.2.3": T}
     for i in range(40):
         deep = {f"{i}.{i}.{i}": deep, "w": T}
     shared = [deep] * 15

@@ -15,10 +15,11 @@ from typing import Any, Final
 
 from hatch_wheelweights.checkpoint.arrays import ARRAYS
 from hatch_wheelweights.checkpoint.containers import CONTAINERS
+from hatch_wheelweights.checkpoint.dtypes import STORAGES
 from hatch_wheelweights.checkpoint.nodes import Global, Meaning, Opaque
 from hatch_wheelweights.checkpoint.rebuild import REBUILD
 from hatch_wheelweights.checkpoint.stdlib_names import OLD_OR_COMMON, STANDARD_LIBRARY
-from hatch_wheelweights.checkpoint.torch_values import TORCH_VALUES
+from hatch_wheelweights.checkpoint.torch_values import TORCH_VALUES, never_called
 from hatch_wheelweights.checkpoint.values import is_list, is_tuple
 from hatch_wheelweights.errors import UnsafePickleError
 from wheelweights.errors import backticked
@@ -36,6 +37,8 @@ def find(module: str, name: str) -> Global:
     meaning = _MEANINGS.get(key)
     if meaning is not None:
         return Global(module, name, *meaning)
+    if name in STORAGES:
+        return Global(module, name, never_called)  # to torch, a storage wherever it is; here, only where torch has it
     if module == "torch.return_types" and _is_identifier(name):
         return Global(module, name, _return_type, _return_type)
     if _is_inert(module, name) or not _is_refused(module, name):

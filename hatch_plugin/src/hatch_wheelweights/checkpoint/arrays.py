@@ -130,7 +130,7 @@ def _is_usual(args: tuple[Any, ...]) -> bool:
         return False
     owner, shape, dtype = args
     known = isinstance(owner, Global) and owner.module == "numpy" and owner.name in _OWNERS
-    return known and is_tuple(shape, 1) and _is_flag(shape[0], 0) and _text(dtype) == "b"
+    return known and shape == (0,) and are_ints(shape) and _text(dtype) == "b"
 
 
 def _from_buffer(args: tuple[Any, ...]) -> Any:

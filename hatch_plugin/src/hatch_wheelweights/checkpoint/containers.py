@@ -52,12 +52,15 @@ def _counter(args: tuple[Any, ...]) -> dict[Any, Any]:
 
 def _default_dict(args: tuple[Any, ...]) -> dict[Any, Any]:
     """Return what is in a defaultdict; its first argument makes new values, and is a class where it is not None."""
-    if args and not (args[0] is None or isinstance(args[0], Global) or _is_partial(args[0])):
+    if args and args[0] is not None and not _makes_values(args[0]):
         raise TypeError("a defaultdict makes values by something that cannot be called")
     return _dict(args[1:])
 
 
-def _is_partial(value: Any) -> bool:
+def _makes_values(value: Any) -> bool:
+    """Tell whether a node can be called: an unknown class or function, one of Python's, or a partial one."""
+    if isinstance(value, Global):
+        return value.call is None or value.module in ("builtins", "collections")
     return isinstance(value, Opaque) and (value.module, value.name) == ("functools", "partial")
 
 

@@ -140,7 +140,7 @@ class _Storages:
         """
         if is_tuple(pid, 4) and pid[0] == "module" and isinstance(pid[1], Global):
             return pid[1]
-        dtype, key, numel, view = storage_reference(pid, parts=6)
+        dtype, key, numel, view = storage_reference(pid, (6,), storage_key)
         named = self._named.setdefault(key, _unplaced(dtype, numel))
         check_same_use(key, (named.dtype, named.numel), (dtype, numel))
         return self._view(key, named, view)

@@ -8,27 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
-from hatch_wheelweights.checkpoint.nodes import (
-    MAX_KEY_ITEMS,
-    NEAR_NUMBER,
-    Global,
-    KeyGuard,
-    Opaque,
-    Parameter,
-    can_require_grad,
-    described,
-)
+from hatch_wheelweights.checkpoint.nodes import NEAR_NUMBER, Global, KeyGuard, Opaque, check_state, described
 from hatch_wheelweights.checkpoint.pickle_text import parsed_int, python2_string
 from hatch_wheelweights.checkpoint.tensors import LazyTensor
-from hatch_wheelweights.checkpoint.values import (
-    Bytearray,
-    Deque,
-    Ordered,
-    is_dict,
-    is_list,
-    is_set,
-    is_tuple,
-)
+from hatch_wheelweights.checkpoint.values import Bytearray, Deque, is_dict, is_list, is_set, is_tuple
 from hatch_wheelweights.errors import CheckpointError, UnsafePickleError
 
 if TYPE_CHECKING:
@@ -238,8 +221,10 @@ class Machine:
 
     def key(self, key: Any) -> Any:
         """Return a key of a dict or an item of a set; see `KeyGuard`."""
-        self.account.charge(1 + (min(len(key), MAX_KEY_ITEMS) if is_tuple(key) else 0), KEY_BYTES)
-        return self.keys.key(key)
+        before = self.keys.steps
+        found = self.keys.key(key)
+        self.account.charge(self.keys.steps - before, KEY_BYTES)
+        return found
 
     def extend(self, items: list[Any]) -> None:
         """Add items to the list that is the last value."""
@@ -315,12 +300,8 @@ class Machine:
         target = self.stack[-1]
         if isinstance(target, Opaque):
             self._set_state(target, state)
-        elif isinstance(target, Ordered):
-            _check_attributes(state)
-        elif isinstance(target, Parameter):
-            _check_parameter_state(target, state)
         else:
-            raise TypeError(f"{described(target)} is given a state")
+            check_state(target, state)
 
     def _set_state(self, target: Opaque, state: Any) -> None:
         holders = self.unfinished.pop(id(target), None)
@@ -340,7 +321,7 @@ class Machine:
                 self.memo[index] = finished
 
     def _note_fault(self, result: Any, args: tuple[Any, ...]) -> None:
-        """Note that there is a tensor that cannot be read, and that it speaks for those that it is made of."""
+        """Note a tensor that cannot be read; it speaks for those that it is made of."""
         if not isinstance(result, LazyTensor) or result.fault is None:
             return
         for arg in args:
@@ -358,18 +339,6 @@ class Machine:
         self._note_fault(storage, ())
         self.push_container(storage, 0 if id(storage) in self.storages else STORAGE_BYTES)
         self.storages.add(id(storage))
-
-
-def _check_attributes(state: Any) -> None:
-    """Check that the state of an OrderedDict is a dict of attributes, of which none stands for a method."""
-    if not is_dict(state) or not all(isinstance(name, str) and not hasattr(Ordered, name) for name in state):
-        raise TypeError("the state of an OrderedDict is not a dict of attributes")
-
-
-def _check_parameter_state(target: Parameter, state: Any) -> None:
-    """Check that the state of a Parameter is (requires_grad, anything, hooks), as torch 0.2 and 0.3 wrote it."""
-    if not is_tuple(state, 3) or not isinstance(state[0], bool) or (state[0] and not can_require_grad(target)):
-        raise TypeError("the state of a Parameter is malformed")
 
 
 def _operand_steps(args: tuple[Any, ...], depth: int = 2) -> int:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
 from hatch_wheelweights.checkpoint.tensors import LazyTensor
-from hatch_wheelweights.checkpoint.values import Bytearray, is_tuple
+from hatch_wheelweights.checkpoint.values import Bytearray, Ordered, is_dict, is_tuple
 from wheelweights.errors import backticked
 
 __all__ = [
@@ -26,10 +26,12 @@ __all__ = [
     "Opaque",
     "Parameter",
     "can_require_grad",
+    "check_state",
     "described",
 ]
 
 MAX_KEY_ITEMS: Final = 64  # of a tuple as a dict key: hashing a tuple is not cached
+MAX_KEY_WALK: Final = 1024  # the same, with those of tuples in it
 MAX_KEY_INT: Final = 1 << 60  # beyond it, Python's hash of an int can be made to collide with any other
 MAX_NUMBER_TUPLES: Final = 5_000  # as keys: the hashes of tuples of numbers can be made to collide
 MAX_FAR_NUMBERS: Final = 5_000  # as keys, and so can those of numbers beyond these and four times the number of keys
@@ -98,18 +100,40 @@ def can_require_grad(tensor: LazyTensor) -> bool:
     return tensor.dtype.startswith(("float", "bfloat", "complex"))
 
 
+def check_state(target: Any, state: Any) -> None:
+    """Check the state that a value which is no node is given: two take one, and it has no values in it.
+
+    An OrderedDict takes a dict of attributes (`_metadata`), none of which stands for a method; a Parameter takes
+    (requires_grad, anything, hooks), as torch 0.2 and 0.3 wrote it. Raises TypeError for anything else.
+    """
+    if isinstance(target, Ordered):
+        if not is_dict(state) or not all(isinstance(name, str) and not hasattr(target, name) for name in state):
+            raise TypeError("the state of an OrderedDict is not a dict of attributes")
+    elif isinstance(target, Parameter):
+        if not is_tuple(state, 3) or not isinstance(state[0], bool) or (state[0] and not can_require_grad(target)):
+            raise TypeError("the state of a Parameter is malformed")
+    else:
+        raise TypeError(f"{described(target)} is given a state")
+
+
 def described(value: Any) -> str:
     """Return what an error calls a value: the name of a node in backticks, the type of any other."""
     return backticked(value) if isinstance(value, (Global, Opaque)) else f"a {type(value).__name__}"
 
 
-_KEYS: Final = (str, bytes, int, float, np.generic, Global, Opaque, LazyTensor, type(None))
+_COSTLY: Final = (complex, np.complexfloating, frozenset)
+_KEYS: Final = (str, bytes, int, float, np.generic, Global, Opaque, LazyTensor, type(None), *_COSTLY)
+
+
+def _is_hashable(key: Any) -> bool:
+    return isinstance(key, _KEYS) and not isinstance(key, Bytearray)
 
 
 class KeyGuard:
     """Keeps the hashing of keys cheap: counts those whose hashes a file can choose so that they collide."""
 
     def __init__(self) -> None:
+        self.steps = 0  # what looking through keys took
         self._keys = self._tuples = self._far = 0
 
     def key(self, key: Any) -> Any:
@@ -118,17 +142,36 @@ class KeyGuard:
         Nodes and tensors are told apart by identity. Raises TypeError for a value that is no key in Python either.
         """
         self._keys += 1
+        self.steps += 1
+        if is_tuple(key):
+            self._check_hashable(key)
         return key if self._is_cheap(key) else Opaque("builtins", type(key).__name__, (key,))
+
+    def _check_hashable(self, key: tuple[Any, ...]) -> None:
+        """Raise TypeError for a tuple with anything in it that is no key, and for one that is too large to tell."""
+        stack: list[Any] = [key]
+        left = MAX_KEY_WALK
+        while stack:
+            items = stack.pop()
+            left -= len(items)
+            self.steps += len(items)
+            if left < 0:
+                raise TypeError(f"a key has more than {MAX_KEY_WALK:,} items")
+            for item in items:
+                if is_tuple(item):
+                    stack.append(item)
+                elif not _is_hashable(item):
+                    raise TypeError(f"{described(item)} is a key")
 
     def _is_cheap(self, key: Any) -> bool:
         if is_tuple(key):
             return self._is_cheap_tuple(key)
-        if isinstance(key, (complex, frozenset)):  # np.complex128 is a complex
+        if isinstance(key, _COSTLY):
             return False
-        if not isinstance(key, _KEYS) or isinstance(key, Bytearray):
+        if not _is_hashable(key):
             raise TypeError(f"{described(key)} is a key")
         if isinstance(key, (int, float, np.number)):
-            return self._is_cheap_number(key)
+            return self._is_cheap_number(cast("float", key))
         return True
 
     def _is_cheap_tuple(self, key: tuple[Any, ...]) -> bool:
@@ -140,7 +183,7 @@ class KeyGuard:
         self._tuples += 1
         return self._tuples <= MAX_NUMBER_TUPLES
 
-    def _is_cheap_number(self, key: float | np.number[Any]) -> bool:
+    def _is_cheap_number(self, key: float) -> bool:
         """Numbers that are not far from the number of keys fill a table evenly; others can be chosen to collide."""
         if isinstance(key, int) and abs(key) >= MAX_KEY_INT:
             return False

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hatch_wheelweights.checkpoint import pickle
 from hatch_wheelweights.checkpoint.allowed import find
-from hatch_wheelweights.checkpoint.rebuild import TypedStorage, check_same_use, storage_reference, typed_storage
+from hatch_wheelweights.checkpoint.rebuild import (
+    TypedStorage,
+    check_same_use,
+    numbered_key,
+    storage_reference,
+    typed_storage,
+)
 from hatch_wheelweights.checkpoint.remedies import DOUBTFUL
 from hatch_wheelweights.errors import CheckpointError
 from wheelweights.errors import quoted
@@ -19,7 +25,7 @@ from wheelweights.errors import quoted
 if TYPE_CHECKING:
     from hatch_wheelweights.checkpoint.zip import ZipArchive
 
-__all__ = ["byte_order_is_big", "check_version", "read", "recognises"]
+__all__ = ["byte_order_is_big", "read", "recognises"]
 
 VERSIONS: Final = range(1, 11)  # caffe2/serialize/versions.h
 _VERSION: Final = re.compile(rb"([0-9]{1,2})\n?")
@@ -33,15 +39,18 @@ def recognises(archive: ZipArchive) -> bool:
 
 def read(archive: ZipArchive) -> Any:
     """Return what the pickle of the archive holds. Its storages are members of `data`, or (torch 1.4) of `tensors`."""
-    check_version(archive)
+    _check_version(archive)
     content = archive.read("data.pkl")
     folders = {name.partition("/")[0] for name in archive.members}
     folder = "tensors" if "tensors" in folders and "data" not in folders else "data"
     big_endian = byte_order_is_big(archive)
+    lengths = (5, 6) if "constants.pkl" in archive else (5,)  # torch.jit.save of torch 1.4 writes a sixth part, None
     storages: dict[str, TypedStorage] = {}
 
     def persistent_load(pid: Any) -> TypedStorage:
-        dtype, key, numel, _ = storage_reference(pid, parts=5)
+        dtype, key, numel, view = storage_reference(pid, lengths, numbered_key)
+        if view is not None:
+            raise CheckpointError("a storage in a zip file is a view of another")
         known = storages.get(key)
         if known is None:
             storage = archive.storage(f"{folder}/{_checked(key)}", big_endian=big_endian)
@@ -62,7 +71,7 @@ def _checked(key: str) -> str:
     return key
 
 
-def check_version(archive: ZipArchive) -> None:
+def _check_version(archive: ZipArchive) -> None:
     """Check what the small members say of the archive; torch writes some of them since 1.13, 2.1 and 2.6."""
     version = _small(archive, ".data/version") or _small(archive, "version")
     found = _VERSION.fullmatch(version or b"")

@@ -7,7 +7,7 @@ cannot hold. Such a tensor comes back with its `fault` set: the error is raised 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
 
 from hatch_wheelweights.checkpoint import dtypes
 from hatch_wheelweights.checkpoint.arrays import Array
@@ -21,6 +21,8 @@ from wheelweights.dtypes import DTYPES
 from wheelweights.errors import backticked
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hatch_wheelweights.checkpoint.nodes import Call
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "StorageReference",
     "TypedStorage",
     "check_same_use",
+    "numbered_key",
     "rebuild_dense",
     "storage_key",
     "storage_reference",
@@ -53,19 +56,19 @@ class StorageReference(NamedTuple):
     view: Any
 
 
-def storage_reference(pid: Any, parts: int) -> StorageReference:
+def storage_reference(pid: Any, lengths: tuple[int, ...], key_of: Callable[[Any], str]) -> StorageReference:
     """Return what a persistent id of a storage says.
 
-    That is `("storage", class, key, location, numel)`, in streams with a sixth part, the view of the storage or None.
-    Raises CheckpointError for anything else.
+    That is `("storage", class, key, location, numel)`; with a sixth part, the view of the storage or None. `lengths`
+    says how many parts there may be, `key_of` what a key is. Raises CheckpointError for anything else.
     """
-    if not is_tuple(pid, parts) or pid[0] != "storage":
+    if not is_tuple(pid, *lengths) or pid[0] != "storage":
         raise CheckpointError("a pickle refers to something that is not a storage")
     _, kind, key, location, numel = pid[:5]
     if not isinstance(location, str):
         raise CheckpointError(f"expected the location of a storage, found {described(location)}")
     dtype = dtypes.from_storage_class(kind)
-    return StorageReference(dtype, storage_key(key), _numel(numel), pid[5] if parts == 6 else None)
+    return StorageReference(dtype, key_of(key), _numel(numel), pid[5] if len(pid) == 6 else None)
 
 
 def storage_key(key: Any) -> str:
@@ -76,6 +79,11 @@ def storage_key(key: Any) -> str:
         f"expected at most {MAX_KEY_CHARACTERS} characters as the key of a storage, found {described(key)}",
         remedy=DOUBTFUL,
     )
+
+
+def numbered_key(key: Any) -> str:
+    """Return the key of a storage or tensor as text where a number means the same."""
+    return str(key) if type(key) is int and abs(key) < 1 << 64 else storage_key(key)
 
 
 def _numel(numel: Any) -> int:
@@ -119,6 +127,8 @@ def rebuild_dense(args: tuple[Any, ...], dtype: str | None = None, metadata: Any
     name = dtype or storage.dtype
     if name not in DTYPES:
         return broken_tensor(name, shape, dtypes.unsupported(name))
+    if storage.storage.big_endian and dtypes.itemsize_of(name) != dtypes.itemsize_of(storage.dtype):
+        return broken_tensor(name, shape, CheckpointError("is big-endian, in a storage that torch does not swap so"))
     return strided_tensor(
         storage.storage,
         name,
@@ -134,11 +144,9 @@ def _bits(metadata: Any) -> dict[str, bool]:
     """Return what torch notes of a tensor: whether it is conjugated, or negated. torch looks at the keys alone."""
     if metadata is None:
         return {}
-    if type(metadata) is not dict or not all(
-        isinstance(key, str) and value is True for key, value in cast("dict[Any, Any]", metadata).items()
-    ):
-        raise CheckpointError("expected marks that are true as the metadata of a tensor, found something else")
-    return cast("dict[str, bool]", metadata)
+    if is_dict(metadata) and all(isinstance(key, str) and value is True for key, value in metadata.items()):
+        return metadata
+    raise CheckpointError("expected marks that are true as the metadata of a tensor, found something else")
 
 
 def _tensor_v1(args: tuple[Any, ...]) -> LazyTensor:

@@ -16,7 +16,7 @@ from hatch_wheelweights.checkpoint.allowed import find
 from hatch_wheelweights.checkpoint.contents import Contents
 from hatch_wheelweights.checkpoint.dtypes import from_storage_class, itemsize_of
 from hatch_wheelweights.checkpoint.nodes import Global
-from hatch_wheelweights.checkpoint.rebuild import TypedStorage, rebuild_dense, storage_key, typed_storage
+from hatch_wheelweights.checkpoint.rebuild import TypedStorage, numbered_key, rebuild_dense, typed_storage
 from hatch_wheelweights.checkpoint.remedies import DOUBTFUL, GET_AGAIN, UNPACK
 from hatch_wheelweights.checkpoint.tensors import MAX_RANK, stored
 from hatch_wheelweights.checkpoint.values import are_ints, is_list, is_tuple
@@ -39,7 +39,7 @@ _RENAMING: Final = (b" path=", b" size=", b" linkpath=", b"GNU.")
 
 def recognises(data: OpenFile) -> bool:
     """Tell by the magic of a POSIX tar header, before which there is a name and not a header of safetensors."""
-    return len(data) >= _BLOCK and data[257:262] == b"ustar" and not data[4:9] == b"\0\0\0\0{"
+    return len(data) >= _BLOCK and data[257:262] == b"ustar" and data[4:9] != b"\0\0\0\0{"
 
 
 def read(opened: OpenFile) -> Contents:
@@ -133,17 +133,12 @@ def _read_storages(cursor: _Cursor, objects: dict[str, Any]) -> None:
         objects[key] = _storage(cursor.data, begin + offset * itemsize_of(dtype), dtype, size)
 
 
-def _key(key: Any) -> str:
-    """Return the key of a storage or tensor, which was a number, as text."""
-    return str(key) if type(key) is int and abs(key) < 1 << 64 else storage_key(key)
-
-
 def _triple(value: Any) -> tuple[str, Any, Any]:
     """Return a key with what follows it: a location and a storage class, or a storage and a tensor class."""
     if not is_tuple(value, 3):
         raise CheckpointError("expected a key, a place and a type, found something else", remedy=DOUBTFUL)
     key, second, third = value
-    return _key(key), second, third
+    return numbered_key(key), second, third
 
 
 def _view(view: Any) -> tuple[str, str, int, int]:
@@ -151,7 +146,7 @@ def _view(view: Any) -> tuple[str, str, int, int]:
     if not is_tuple(view, 4) or not are_ints(view[2:]):
         raise CheckpointError("a view of a storage is malformed", remedy=DOUBTFUL)
     key, root, offset, size = view
-    return _key(key), _key(root), offset, size
+    return numbered_key(key), numbered_key(root), offset, size
 
 
 def _storage(data: OpenFile, begin: int, dtype: str, numel: int) -> TypedStorage:
@@ -173,7 +168,7 @@ def _read_tensors(cursor: _Cursor, objects: dict[str, Any]) -> None:
 
 
 def _known(objects: dict[str, Any], pid: Any) -> Any:
-    key = _key(pid)
+    key = numbered_key(pid)
     if key not in objects:
         raise CheckpointError(f"a pickle refers to {backticked(key)}, which is not there", remedy=DOUBTFUL)
     return objects[key]

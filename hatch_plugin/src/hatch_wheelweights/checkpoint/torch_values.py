@@ -18,7 +18,7 @@ from hatch_wheelweights.errors import CheckpointError
 if TYPE_CHECKING:
     from hatch_wheelweights.checkpoint.nodes import Call
 
-__all__ = ["TORCH_VALUES", "sizes"]
+__all__ = ["TORCH_VALUES", "never_called", "sizes"]
 
 _DEVICES: Final = (
     "cpu|cuda|ipu|xpu|mkldnn|opengl|opencl|ideep|hip|ve|fpga|maia|xla|lazy|vulkan|mps|meta|hpu|mtia|privateuseone"
@@ -69,7 +69,8 @@ def _layout(args: tuple[Any, ...]) -> Opaque:
     return Opaque("torch.serialization", "_get_layout", args, closed=True)
 
 
-def _never_called(_: tuple[Any, ...]) -> NoReturn:
+def never_called(_: tuple[Any, ...]) -> NoReturn:
+    """Refuse to call what is no function."""
     raise TypeError("a value is called like a function")
 
 
@@ -101,7 +102,7 @@ TORCH_VALUES: Final[dict[tuple[str, str], Meaning]] = {
     ("torch", "Size"): Meaning(_size, _size),
     ("torch", "device"): Meaning(_device, _device),
     ("torch.serialization", "_get_layout"): Meaning(_layout),
-    **{("torch", name): Meaning(_never_called) for name in _UNCALLED},
-    **{("torch.cuda", name): Meaning(_never_called) for name in dtypes.STORAGES},
+    **{("torch", name): Meaning(never_called) for name in _UNCALLED},
+    **{("torch.cuda", name): Meaning(never_called) for name in dtypes.STORAGES},
     **_empties(),
 }

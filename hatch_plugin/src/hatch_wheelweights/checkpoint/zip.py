@@ -95,7 +95,7 @@ class ZipArchive:
         def checked() -> Iterator[NDArray[np.uint8]]:
             crc = 0
             for piece in self._data.pieces(member.start, member.size):
-                crc = isal_zlib.crc32(piece, crc)
+                crc = _crc32(piece, crc)
                 yield piece
             self._check_crc(member, crc)
 
@@ -152,7 +152,7 @@ class _Spill:
         with self._lock:
             self._file.seek(self._offsets[member.name])
             for chunk in chunks:
-                crc = isal_zlib.crc32(chunk, crc)
+                crc = _crc32(chunk, crc)
                 try:
                     self._file.write(chunk)
                 except OSError as error:
@@ -235,8 +235,5 @@ def _has_no_checksums(members: dict[str, Member]) -> bool:
     return bool(data) and all(member.crc == 0 for member in data)
 
 
-def _crc32(content: bytes | NDArray[np.uint8]) -> int:
-    crc = 0
-    for start in range(0, len(content), _CHUNK):
-        crc = isal_zlib.crc32(content[start : start + _CHUNK], crc)  # pyright: ignore[reportUnknownMemberType]
-    return crc
+def _crc32(content: NDArray[np.uint8] | bytes, crc: int = 0) -> int:
+    return isal_zlib.crc32(content, crc)  # pyright: ignore[reportUnknownMemberType]  # isal's types are partial

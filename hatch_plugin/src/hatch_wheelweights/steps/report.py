@@ -73,12 +73,12 @@ def _row_lines(row: Row) -> list[str]:
         lines = [f"Key: {printable(row.key)}"]
     else:
         lines = [f"Original Key: {printable(row.key)}", f"Remapped Key: {printable(row.name)}"]
-    lines += [f"Shape: {list(row.shape)}", f"Dtype: {_burn_name(row.dtype)}"]
+    lines += [f"Shape: {list(row.shape)}", f"Dtype: {printable(_burn_name(row.dtype))}"]
     if not row.kept:
         lines.append("Filtered: left out")
     elif row.new_dtype != row.dtype:
-        lines.append(f"Cast: {_burn_name(row.new_dtype)}")
-    return [*lines, *(f"Note: {note}" for note in row.notes)]
+        lines.append(f"Cast: {printable(_burn_name(row.new_dtype))}")
+    return [*lines, *(f"Note: {printable(note)}" for note in row.notes)]
 
 
 def _burn_name(dtype: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
 
 from wheelweights._msgpack import Unpacker, UnpackException, unpackb
 from wheelweights.dtypes import DTYPES
@@ -194,12 +194,12 @@ class _Tensors:
         """Take the next tensor; raise RecordError if it is wrong in itself or does not go with those before it."""
         if type(key) is not str:
             raise malformed(f"expected text as the key of a tensor, found a value of type {type(key).__name__}")
-        if type(entry) is not dict:
+        if not _is_entry(entry):
             raise malformed(_NOT_AN_ENTRY)
         if key in self.infos:
             raise malformed("its key appears twice")
         info = self.infos[key] = _tensor_info(key, entry, self._start)
-        place = self._start + entry["offset"]
+        place: int = self._start + entry["offset"]
         if place == self.next:
             self._first_at[place] = key
             self.next += buffer_size(info.nbytes) + MARK_BYTES
@@ -237,7 +237,7 @@ def _tensor_info(key: str, entry: dict[str, Any], start: int) -> TensorInfo:
     source = entry.get("source", key)
     if type(dtype) is not str or dtype not in DTYPES:
         raise damaged(f"unsupported dtype {backticked(dtype)}", found=dtype)
-    if type(shape) is not tuple:
+    if not _is_shape(shape):
         raise malformed(_NOT_A_SHAPE)
     if type(offset) is not int or type(crc) is not int or type(source) is not str:
         raise malformed(_NOT_NUMBERS)
@@ -246,11 +246,20 @@ def _tensor_info(key: str, entry: dict[str, Any], start: int) -> TensorInfo:
     itemsize = DTYPES[dtype].itemsize
     nbytes = math.prod(shape) * itemsize
     if nbytes > MAX_BUFFER:
-        raise malformed(f"expected at most {MAX_BUFFER:,} bytes in a tensor, found {nbytes:,}")
+        found = f"{nbytes:,}" if nbytes < 1 << 128 else "2**128 or more"
+        raise malformed(f"expected at most {MAX_BUFFER:,} bytes in a tensor, found {found}")
     if not nbytes and not is_countable(shape, itemsize):
         fact = f"expected sizes that make less than 2**63 bytes without the 0, found {quoted(list(shape))}"
         raise malformed(fact)
     return TensorInfo(dtype, shape, nbytes, start + offset, source, crc)
+
+
+def _is_entry(value: object) -> TypeGuard[dict[str, Any]]:
+    return type(value) is dict  # only `_entry` makes dicts
+
+
+def _is_shape(value: object) -> TypeGuard[tuple[int, ...]]:
+    return type(value) is tuple  # only `_shape` makes tuples
 
 
 # What msgpack calls as soon as a map or list has all its items: so nothing is made that an entry cannot have
