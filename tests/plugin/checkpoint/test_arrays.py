@@ -72,7 +72,7 @@ def test_an_array_is_a_tensor(thing: Code) -> None:
 
 
 def test_a_scalar_of_python_2_may_look_like_text_beyond_ascii() -> None:
-    found = _loaded(call(SCALAR, _dtype("f2", 0, 1), python2("é")))
+    found = _loaded(call(SCALAR, _dtype("f2", 0, 1), Code(b"U\x02" + "é".encode())))
     assert found == np.frombuffer("é".encode(), "<f2")[0]
 
 
