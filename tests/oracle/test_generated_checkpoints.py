@@ -237,8 +237,11 @@ def test_reads_big_endian_archives(tmp_path: Path, dtype: str) -> None:
         for name, data in members.items():
             swapped = np.frombuffer(data, f"<u{unit}").byteswap().tobytes() if "/data/" in name else data
             archive.writestr(name, b"big" if name.endswith("/byteorder") else swapped)
-    if dtype not in NEW_DTYPES:  # torch does not swap what has no typed storage
-        assert {key: bits(value) for key, value in torch.load(path).items()} == {k: bits(v) for k, v in state.items()}
+    if dtype in NEW_DTYPES and unit > 1:  # torch does not swap what has no typed storage
+        with pytest.raises(CheckpointError, match="torch reads other values than were saved"):
+            assert_same(read(path), state)
+        return
+    assert {key: bits(value) for key, value in torch.load(path).items()} == {k: bits(v) for k, v in state.items()}
     assert_same(read(path), state)
 
 

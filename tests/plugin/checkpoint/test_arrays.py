@@ -97,6 +97,7 @@ def test_a_scalar_of_python_2_may_look_like_text_beyond_ascii() -> None:
         call(FROM_BUFFER, FLOATS, _dtype()),
         _dtype("f4", True, True),
         _dtype("f4", False, 2),
+        _dtype("f4", False, 0),
         _dtype("f4"),
         _dtype("O8", False, True, state=(3, "|", None, None, None, -1, -1, 63)),
         _dtype(state=(9, "<", None, None, None, -1, -1, 0)),
@@ -109,7 +110,7 @@ def test_a_scalar_of_python_2_may_look_like_text_beyond_ascii() -> None:
         call(SCALAR, _dtype(), b"abcd", 1),
         call(SCALAR, _dtype("b1", False, True, state=(3, "|", None, None, None, -1, -1, 0)), b"\2"),
     ],
-    ids=range(29),
+    ids=range(30),
 )
 def test_what_numpy_would_refuse_stays_inert(thing: Code) -> None:
     assert isinstance(_loaded(thing), Opaque)
@@ -119,6 +120,11 @@ def test_what_numpy_would_refuse_stays_inert(thing: Code) -> None:
 def test_an_array_that_is_inert_takes_nothing_more(what: bytes) -> None:
     with pytest.raises(CheckpointError, match="malformed pickle"):
         pickle.load(pickled(Code(_array(fortran=2) + what)), find=find)
+
+
+def test_an_array_is_no_key() -> None:
+    with pytest.raises(CheckpointError, match="is a key"):
+        _loaded(Code(b"}" + _array() + b"Ns"))
 
 
 def test_an_array_has_as_many_bytes_as_its_shape() -> None:

@@ -12,10 +12,9 @@ from typing import Any, Final, TypeGuard
 
 import numpy as np
 
-from hatch_wheelweights.checkpoint.nodes import Global, Meaning, Opaque
+from hatch_wheelweights.checkpoint.nodes import Array, Global, Meaning, Opaque
 from hatch_wheelweights.checkpoint.tensors import (
     MAX_RANK,
-    LazyTensor,
     Storage,
     contiguous_strides,
     strided_tensor,
@@ -25,11 +24,7 @@ from hatch_wheelweights.errors import CheckpointError
 from wheelweights.dtypes import dtype_name
 from wheelweights.errors import DtypeError
 
-__all__ = ["ARRAYS", "Array"]
-
-
-class Array(LazyTensor):
-    """An array of numpy: a tensor here, but not where torch expects one."""
+__all__ = ["ARRAYS"]
 
 
 # What numpy writes as the argument of a dtype; dates, records and objects have more in their state
@@ -89,7 +84,7 @@ def _dtype_state(node: Opaque, state: Any) -> Any:
 def _plain_dtype(args: tuple[Any, ...]) -> np.dtype[Any] | None:
     """Return the dtype of (code, False, True), as numpy writes it; older versions have 0 and 1."""
     code, align, copy = args if len(args) == 3 else (None, None, None)
-    if not isinstance(code, str) or not _CODE.fullmatch(code) or not _is_flag(align, 0) or not _is_flag(copy, 0, 1):
+    if not isinstance(code, str) or not _CODE.fullmatch(code) or not _is_flag(align, 0) or not _is_flag(copy, 1):
         return None
     return np.dtype(code)
 

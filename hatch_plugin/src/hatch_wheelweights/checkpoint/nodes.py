@@ -19,6 +19,7 @@ from wheelweights.errors import backticked
 __all__ = [
     "MAX_KEY_ITEMS",
     "NEAR_NUMBER",
+    "Array",
     "Call",
     "Global",
     "KeyGuard",
@@ -91,6 +92,10 @@ class Opaque:
         return f"<Opaque {self.module}.{self.name}>"  # not the content: that can be cyclic
 
 
+class Array(LazyTensor):
+    """An array of numpy: a tensor here, but not where torch expects one, and no key."""
+
+
 class Parameter(LazyTensor):
     """A tensor that `torch.nn.Parameter` was called with: it may be given a state, which has no values in it."""
 
@@ -126,7 +131,7 @@ _KEYS: Final = (str, bytes, int, float, np.generic, Global, Opaque, LazyTensor, 
 
 
 def _is_hashable(key: Any) -> bool:
-    return isinstance(key, _KEYS) and not isinstance(key, Bytearray)
+    return isinstance(key, _KEYS) and not isinstance(key, (Bytearray, Array))
 
 
 class KeyGuard:

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
 
 from hatch_wheelweights.checkpoint import dtypes
-from hatch_wheelweights.checkpoint.arrays import Array
-from hatch_wheelweights.checkpoint.nodes import Global, Meaning, Opaque, Parameter, can_require_grad, described
+from hatch_wheelweights.checkpoint.nodes import Array, Global, Meaning, Opaque, Parameter, can_require_grad, described
 from hatch_wheelweights.checkpoint.remedies import DAMAGED, DOUBTFUL
 from hatch_wheelweights.checkpoint.tensors import MAX_RANK, LazyTensor, Storage, broken_tensor, strided_tensor
 from hatch_wheelweights.checkpoint.torch_values import sizes
@@ -128,7 +127,11 @@ def rebuild_dense(args: tuple[Any, ...], dtype: str | None = None, metadata: Any
     if name not in DTYPES:
         return broken_tensor(name, shape, dtypes.unsupported(name))
     if storage.storage.big_endian and dtypes.itemsize_of(name) != dtypes.itemsize_of(storage.dtype):
-        return broken_tensor(name, shape, CheckpointError("is big-endian, in a storage that torch does not swap so"))
+        fault = CheckpointError(
+            "is big-endian in a storage that has no dtype, of which torch reads other values than were saved",
+            remedy="Save it on that machine as .safetensors, or as a dtype that torch has had for longer.",
+        )
+        return broken_tensor(name, shape, fault)
     return strided_tensor(
         storage.storage,
         name,
