@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from making.costly import Costly
 
 CHECKPOINTS = {name: costly for name, costly in COSTLY.items() if not costly.file.endswith((".mpk", ".mpk.gz", ".whl"))}
-QUICK, LARGE = 40, 4  # the parts of `n` that the fast and the slow tests take: tracing memory is slow
+QUICK, LARGE = 40, 12  # the parts of `n` that the fast and the slow tests take: tracing memory is slow
 FACTOR = 2.5  # above what any file may cost: below it, twice the size may well cost four times as much
 
 
