@@ -6,7 +6,8 @@ A script, which the test runs as well:
     python tests/oracle/run_differential.py --show 7 123456
 
 It prints the counts by verdict, and writes each difference (the file, its pickle, what both sides said) into a folder.
-The cases run in a process of their own, confined in memory, which is started again where torch brings it down.
+The cases run in a process of their own, confined in memory and in time, which is started again where torch brings it
+down: some mutants destroy numpy's memory there, after which the process crashes or never ends.
 `--show SEED NUMBER` prints one case. See `looking.differential` for the law.
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import faulthandler
 import json
 import os
 import random
@@ -45,6 +47,7 @@ KINDS = (
 )  # fmt: skip
 CASES_A_PROCESS = 20_000
 CASE_CPU_SECONDS = 10
+CASE_SECONDS = 60  # by the clock, for what has destroyed numpy's memory: it may crash, and it may wait for ever
 PROCESS_BYTES = 6 << 30
 SLOW = "too slow"
 CRASH = "torch crashed"
@@ -164,10 +167,13 @@ def work(seed: int, first: int, end: int) -> None:
 
 def _timed(cases: Cases, number: int, path: Path) -> list[str]:
     try:
+        faulthandler.dump_traceback_later(CASE_SECONDS, exit=True)
         with _cpu_seconds(CASE_CPU_SECONDS):
             verdict = cases.verdict(number, path)
     except _TooSlowError:
         return [SLOW, "", ""]
+    finally:
+        faulthandler.cancel_dump_traceback_later()
     return [verdict.verdict, verdict.here, verdict.there]
 
 

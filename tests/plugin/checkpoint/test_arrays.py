@@ -106,11 +106,13 @@ def test_a_scalar_of_python_2_may_look_like_text_beyond_ascii() -> None:
         _dtype(state=(3, "<", None, None, None, 4, 4, 0)),
         _dtype(state=(3, "<", None, None, None, -1, -1, 1)),
         _dtype(state=(3, "<")),
+        _dtype(state=(3, "<", _dtype("f8", False, True), None, None, -1, -1, 0)),
+        call(FROM_BUFFER, FLOATS, _dtype(), (2, 2), _dtype("c8", False, True)),
         call(SCALAR, _dtype(), "é" * 2),
         call(SCALAR, _dtype(), b"abcd", 1),
         call(SCALAR, _dtype("b1", False, True, state=(3, "|", None, None, None, -1, -1, 0)), b"\2"),
     ],
-    ids=range(30),
+    ids=range(32),
 )
 def test_what_numpy_would_refuse_stays_inert(thing: Code) -> None:
     assert isinstance(_loaded(thing), Opaque)
@@ -122,9 +124,10 @@ def test_an_array_that_is_inert_takes_nothing_more(what: bytes) -> None:
         pickle.load(pickled(Code(_array(fortran=2) + what)), find=find)
 
 
-def test_an_array_is_no_key() -> None:
+@pytest.mark.parametrize("array", [_array(), _array(fortran=2)], ids=["tensor", "inert"])
+def test_an_array_is_no_key(array: Code) -> None:
     with pytest.raises(CheckpointError, match="is a key"):
-        _loaded(Code(b"}" + _array() + b"Ns"))
+        _loaded(Code(b"}" + array + b"Ns"))
 
 
 def test_an_array_has_as_many_bytes_as_its_shape() -> None:

@@ -44,9 +44,11 @@ def _is_flag(value: Any, *of: int) -> bool:
     return type(value) in (bool, int) and value in of
 
 
-def _text(value: Any) -> Any:
-    """Return text that Python 2, or a file that was read as bytes, has as bytes."""
-    return value.decode("latin-1") if type(value) is bytes else value
+def _text(value: Any) -> str | None:
+    """Return text, which Python 2 may have as bytes; None for anything else."""
+    if type(value) is bytes:
+        return value.decode("latin-1")
+    return value if isinstance(value, str) else None
 
 
 def _raw(value: Any) -> bytes | None:
@@ -60,7 +62,7 @@ def _raw(value: Any) -> bytes | None:
 
 def _dtype(args: tuple[Any, ...]) -> Opaque:
     """Return the dtype that waits for its state."""
-    return _node("numpy", "dtype", (_text(args[0]), *args[1:]) if args else args)
+    return _node("numpy", "dtype", args)
 
 
 def _dtype_state(node: Opaque, state: Any) -> Any:
@@ -73,18 +75,19 @@ def _dtype_state(node: Opaque, state: Any) -> Any:
     sizes = (dtype.itemsize, dtype.alignment) if dtype.kind in "SU" else (-1, -1)
     if not are_ints((version, size, alignment, flags)) or (version, size, alignment) != (3, *sizes):
         return node
-    if nothing != [None, None, None] or flags not in ((0, 8) if dtype.kind == "U" else (0,)):
+    # By identity: to numpy, the dtype of float64 is equal to None, and others are to the text that names them
+    if any(part is not None for part in nothing) or flags not in ((0, 8) if dtype.kind == "U" else (0,)):
         return node
     order = _text(order)
     if dtype.itemsize == 1 or dtype.kind == "S":
         return dtype if order == "|" else node
-    return dtype.newbyteorder(order) if order in ("<", ">") else node
+    return dtype.newbyteorder("<" if order == "<" else ">") if order in ("<", ">") else node
 
 
 def _plain_dtype(args: tuple[Any, ...]) -> np.dtype[Any] | None:
     """Return the dtype of (code, False, True), as numpy writes it; older versions have 0 and 1."""
-    code, align, copy = args if len(args) == 3 else (None, None, None)
-    if not isinstance(code, str) or not _CODE.fullmatch(code) or not _is_flag(align, 0) or not _is_flag(copy, 1):
+    code, align, copy = (_text(args[0]), *args[1:]) if len(args) == 3 else (None, None, None)
+    if code is None or not _CODE.fullmatch(code) or not _is_flag(align, 0) or not _is_flag(copy, 1):
         return None
     return np.dtype(code)
 
@@ -125,7 +128,7 @@ def _is_usual(args: tuple[Any, ...]) -> bool:
         return False
     owner, shape, dtype = args
     known = isinstance(owner, Global) and owner.module == "numpy" and owner.name in _OWNERS
-    return known and shape == (0,) and are_ints(shape) and _text(dtype) == "b"
+    return known and is_tuple(shape, 1) and are_ints(shape) and shape[0] == 0 and _text(dtype) == "b"
 
 
 def _from_buffer(args: tuple[Any, ...]) -> Any:
@@ -136,7 +139,7 @@ def _from_buffer(args: tuple[Any, ...]) -> Any:
     node = _node("numpy.core.numeric", "_frombuffer", args)
     if len(args) not in (4, 5) or not isinstance(args[0], bytes):
         return node
-    raw, dtype, shape, order = args[:4]
+    raw, dtype, shape, order = (*args[:3], _text(args[3]))
     axes = args[4] if len(args) == 5 else None
     if order == "K" and is_tuple(axes) and is_tuple(shape) and are_ints(axes):
         return _array(node, raw, dtype, shape, axes=axes) if sorted(axes) == list(range(len(shape))) else node

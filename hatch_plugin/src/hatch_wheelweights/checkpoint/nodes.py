@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, TypeAlias, cast
 import numpy as np
 
 from hatch_wheelweights.checkpoint.tensors import LazyTensor
-from hatch_wheelweights.checkpoint.values import Bytearray, Ordered, is_dict, is_tuple
+from hatch_wheelweights.checkpoint.values import Bytearray, Deque, Ordered, Python2Text, is_dict, is_tuple
 from wheelweights.errors import backticked
 
 __all__ = [
@@ -121,16 +121,33 @@ def check_state(target: Any, state: Any) -> None:
         raise TypeError(f"{described(target)} is given a state")
 
 
+_CALLED: Final[dict[type[object], str]] = {
+    Ordered: "an OrderedDict",
+    Deque: "a deque",
+    Bytearray: "a bytearray",
+    Python2Text: "a str",
+    Parameter: "a parameter",
+    Array: "an array",
+    LazyTensor: "a tensor",
+}
+
+
 def described(value: Any) -> str:
     """Return what an error calls a value: the name of a node in backticks, the type of any other."""
-    return backticked(value) if isinstance(value, (Global, Opaque)) else f"a {type(value).__name__}"
+    if isinstance(value, (Global, Opaque)):
+        return backticked(value)
+    kind = cast("type[object]", type(value))
+    return _CALLED.get(kind) or f"a {kind.__name__}"
 
 
 _COSTLY: Final = (complex, np.complexfloating, frozenset)
 _KEYS: Final = (str, bytes, int, float, np.generic, Global, Opaque, LazyTensor, type(None), *_COSTLY)
+_MADE_BY_NUMPY: Final = ("_frombuffer", "_reconstruct", "ndarray")
 
 
 def _is_hashable(key: Any) -> bool:
+    if isinstance(key, Opaque) and key.closed and key.name in _MADE_BY_NUMPY:
+        return False  # an array, too, if not one that can be a tensor
     return isinstance(key, _KEYS) and not isinstance(key, (Bytearray, Array))
 
 
