@@ -33,7 +33,8 @@ from containers import CONTAINERS, corpus
 
 from hatch_wheelweights import load_config, open_checkpoint
 from making.costly import COSTLY
-from making.opcodes import Op, Pool, assembled, disassembled, expressions, mutated, mutated_bytes, shown
+from making.mutants import Pool, mutated, mutated_bytes
+from making.opcodes import Op, assembled, disassembled, expressions, shown
 from wheelweights.errors import WheelweightsError
 
 if TYPE_CHECKING:

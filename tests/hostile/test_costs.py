@@ -6,13 +6,15 @@ law allows; no time decides. `measure_costs.py` measures times, at larger sizes.
 
 from __future__ import annotations
 
+import gc
+import sys
 import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
 
 import hatch_wheelweights.checkpoint as room
-from hatch_wheelweights import opening
+from hatch_wheelweights import convert, opening
 from hatch_wheelweights.checkpoint import cost
 from looking.opening import BUDGET_BYTES, BUDGET_RATIO, unless_it_hangs
 from making.costly import COSTLY, HONEST
@@ -121,3 +123,60 @@ def test_an_honest_input_stays_far_below_what_it_may_cost(
     limits = cost.Account(size)
     assert 2 * steps < limits.max_steps
     assert 2 * nbytes < limits.max_nbytes
+
+
+# ------------------------------------------------------------------------------------- what one more of many takes
+
+
+def held(path: Path) -> int:
+    """Return the bytes that an open checkpoint and its state_dict hold."""
+    gc.collect()
+    tracemalloc.start()
+    with opening.open_checkpoint(path) as checkpoint:
+        tensors = checkpoint.state_dict()
+        gc.collect()
+        nbytes = tracemalloc.get_traced_memory()[0]
+        assert tensors
+    tracemalloc.stop()
+    return nbytes
+
+
+def calls(path: Path) -> int:
+    """Return how many functions a conversion calls: about what it takes, on every machine the same."""
+    count = 0
+
+    def counted(frame: object, event: str, argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(counted)
+    try:
+        convert(path, path.with_name("out.mpk"))
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def one_more(measure: Callable[[Path], int], costly: Costly, n: int, folder: Path) -> list[float]:
+    """Return what each of `n` more takes beside `n`, and beside `3 n`."""
+    found = [measure(written(costly, times * n, folder / str(times))[0]) for times in (1, 2, 3, 4)]
+    return [(found[1] - found[0]) / n, (found[3] - found[2]) / n]
+
+
+INPUTS = COSTLY | HONEST
+MEMORY = {"legacy_storages": 1_700, "missing_storages": 2_000, "safetensors_keys": 1_300, "honest_tensors": 1_100}
+CALLS = {"legacy_storages": 600, "safetensors_keys": 350, "honest_tensors": 850}
+
+
+@pytest.mark.parametrize(("name", "most"), MEMORY.items())
+def test_one_more_tensor_takes_little_memory_however_many_there_are(tmp_path: Path, name: str, most: int) -> None:
+    """A storage is charged 2,500 bytes, and a tensor 2,000: with what selecting and converting them adds."""
+    held(written(INPUTS[name], 10, tmp_path / "first")[0])  # modules are imported, and caches filled
+    assert max(one_more(held, INPUTS[name], 1_000, tmp_path)) < most
+
+
+@pytest.mark.parametrize(("name", "most"), CALLS.items())
+def test_one_more_tensor_takes_as_many_calls_beside_few_as_beside_many(tmp_path: Path, name: str, most: int) -> None:
+    calls(written(INPUTS[name], 10, tmp_path / "first")[0])
+    few, many = one_more(calls, INPUTS[name], 500, tmp_path)
+    assert many < 1.05 * few < most

@@ -105,7 +105,7 @@ _PICKLES: Final = {
     "legacy_storages": Costly(storages.legacy_storages, 10_000),
     "overlapping_views": Costly(storages.overlapping_views, 100, {"precision": "keep"}),
     "expanded_views": Costly(storages.expanded_views, 100, {"precision": "keep"}),
-    "expanded_integers": Costly(storages.expanded_integers, 20, {"precision": "half"}),
+    "expanded_integers": Costly(storages.expanded_integers, 20, {"precision": [("", "int8")]}),
     "dotted_names": Costly(pickles.dotted_names, 20_000),
     "texts_of_numbers": Costly(pickles.texts_of_numbers, 10_000),
     "texts_of_floats": Costly(pickles.texts_of_floats, 10_000),
@@ -148,6 +148,9 @@ _TREES: Final = {
     "config_of_shared_mappings": Costly(trees.config_of_shared_mappings, 1_000, _CONFIG),
     "config_of_shared_paths": Costly(trees.config_of_shared_paths, 2_000, _CONFIG),
     "config_of_shared_sets": Costly(trees.config_of_shared_sets, 400, _CONFIG),
+    "config_of_shared_tensors": Costly(trees.config_of_shared_tensors, 40_000, _CONFIG),
+    "config_of_shared_objects": Costly(trees.config_of_shared_objects, 800, _CONFIG),
+    "config_of_interpolations": Costly(trees.config_of_interpolations, 2_000, _CONFIG),
     "config_of_long_texts": Costly(trees.config_of_long_texts, 6_000, _CONFIG),
     "config_under_a_long_key": Costly(trees.config_under_a_long_key, 20_000, _CONFIG),
     "config_of_nested_shares": Costly(trees.config_of_nested_shares, 10_000, _CONFIG),
@@ -217,6 +220,8 @@ _WHEELS: Final = {
     "wheel_that_inflates": Costly(records.wheel_that_inflates, 50_000),
     "wheel_of_one_name": Costly(records.wheel_of_one_name, 500),
     "wheel_of_lists": Costly(records.wheel_of_lists, 8_000),
+    "wheel_of_texts": Costly(records.wheel_of_texts, 1_000),
+    "wheel_of_records_of_texts": Costly(records.wheel_of_records_of_texts, 100),
 }
 
 
@@ -230,4 +235,5 @@ COSTLY: Final = _PICKLES | _TREES | _FILES | _written("model.mpk", _RECORDS) | _
 HONEST: Final = {
     "honest_tensors": Costly(trees.honest_tensors, 25_000),
     "honest_numbers": Costly(trees.honest_numbers, 25_000),
+    "honest_hashes": Costly(keys.hashed_numbers, 100_000),
 }

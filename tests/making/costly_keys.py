@@ -1,10 +1,11 @@
-"""Pickles whose keys cost more than their bytes: looked through each time, or chosen to collide.
+"""Pickles whose keys cost more than their bytes: looked through each time, or chosen to collide; and honest ones.
 
 Each function takes `n` and returns a whole checkpoint whose size is proportional to it.
 """
 
 from __future__ import annotations
 
+import random
 import struct
 from typing import TYPE_CHECKING, Any
 
@@ -133,6 +134,12 @@ def probed_items(n: int) -> bytes:
     """The same as the pairs of an `OrderedDict`."""
     items = Code(b"](" + b"".join(code(key) + b"N\x86" for key in probed(n).tolist()) + b"e")
     return file(call(name("collections", "OrderedDict"), items))
+
+
+def hashed_numbers(n: int) -> bytes:
+    """Use as keys what a vocabulary is hashed to: 63 bits, by chance."""
+    chance = random.Random(0)
+    return file(Code(b"}(" + b"".join(code(chance.getrandbits(63)) + code(i) for i in range(n)) + b"u"))
 
 
 def same_hashes(n: int, last: bytes = b"") -> bytes:

@@ -161,6 +161,19 @@ def wheel_of_one_name(n: int) -> bytes:
         return wheel(("demo/0.mpk", record()) for _ in range(n))
 
 
+def wheel_of_texts(n: int) -> bytes:
+    """Deflate a record whose header has equal texts, of three bytes each."""
+    texts = Packed(b"\xdd" + struct.pack(">I", 300 * n) + packed("ab") * (300 * n))
+    return wheel(iter([("demo/0.mpk", record(metadata={"x": texts}))]), zipfile.ZIP_DEFLATED)
+
+
+def wheel_of_records_of_texts(n: int) -> bytes:
+    """Deflate `n` records, each with as many texts as pass in so few bytes."""
+    texts = Packed(b"\xdd" + struct.pack(">I", 40_000) + packed("ab") * 40_000)
+    one = record(metadata={"x": texts})
+    return wheel(((f"demo/{i}.mpk", one) for i in range(n)), zipfile.ZIP_DEFLATED)
+
+
 def wheel_of_lists(n: int) -> bytes:
     """Deflate a record whose header has empty lists."""
     return wheel(iter([("demo/0.mpk", record_of_lists(64 * n))]), zipfile.ZIP_DEFLATED)

@@ -74,7 +74,7 @@ def expanded_views(n: int) -> bytes:
 
 
 def expanded_integers(n: int) -> bytes:
-    """Expand an integer to 32 MB, `n` times; whether they fit in another precision is found by reading them."""
+    """Expand an integer to 32 MB, `n` times; what a rule of precision makes of them costs nothing before it is read."""
     return zip_checkpoint(
         views(storage(kind="LongStorage", numel=2), n, offset=2, size=(1 << 22,), stride=(0,)), {"0": bytes(16)}
     )

@@ -221,6 +221,25 @@ def config_of_nested_shares(n: int) -> bytes:
     return configured(Code(b"](" + made + b"N" * n + b"e"))
 
 
+def config_of_shared_tensors(n: int) -> bytes:
+    """A tensor of four numbers, `n` times."""
+    return shared_in_config(tensor(), n)
+
+
+def config_of_shared_objects(n: int) -> bytes:
+    """An object with `n` attributes, `n` times."""
+    attributes = b"}(" + b"".join(code(f"a{i}") + b"N" for i in range(n)) + b"u"
+    return shared_in_config(Code(call(name("mynet", "Settings")) + attributes + b"b"), n)
+
+
+def config_of_interpolations(n: int) -> bytes:
+    """Nodes of OmegaConf, each of which interpolates the next one twice, and `n` that interpolate the first."""
+    texts = {f"k{i}": f"${{k{i + 1}}}${{k{i + 1}}}" for i in range(20)} | {"k20": ""}
+    texts |= {f"n{i}": "${k0}" for i in range(n)}
+    nodes = {key: build(call(name("omegaconf.nodes", "AnyNode")), {"_val": text}) for key, text in texts.items()}
+    return configured(build(call(name("omegaconf.dictconfig", "DictConfig")), {"_content": nodes}))
+
+
 def config_with_a_near_key(n: int) -> bytes:
     """A root where the key of the configuration is missing, and `n` others look like it."""
     return zip_checkpoint(pickled({"w": tensor()} | {f"c{i:06x}": None for i in range(n)}))

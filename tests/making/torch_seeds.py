@@ -19,7 +19,8 @@ import numpy as np
 import torch
 
 from making.checkpoints import torch_members, zip_checkpoint
-from making.opcodes import Op, Pool, assembled, disassembled
+from making.mutants import Pool
+from making.opcodes import Op, assembled, disassembled
 from making.pickles import Code, build, call, code, get, name, ordered_dict, persistent, storage, tensor
 from making.seeds import PICKLES, SEEDS, STORAGES
 from making.zips import zip_archive

@@ -33,7 +33,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from looking import differential
 from looking.differential import Verdict, against_python, against_torch
-from making.opcodes import assembled, disassembled, mutated, mutated_bytes, shown
+from making.mutants import mutated, mutated_bytes
+from making.opcodes import assembled, disassembled, shown
 from making.torch_seeds import Parts, archive, checkpoint_seeds, pools
 
 if TYPE_CHECKING:

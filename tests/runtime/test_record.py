@@ -13,6 +13,7 @@ import struct
 import sys
 import tracemalloc
 import warnings
+import weakref
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from making.records import MAGIC, buffer, entry, header_of, record
 from making.values import VALUES
 from wheelweights import DtypeError, Record, RecordError, TensorInfo, open_record, write_record
 from wheelweights.dtypes import DTYPES, numpy_dtype
-from wheelweights.record import read_record
+from wheelweights.record import mapping, read_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
@@ -953,7 +954,54 @@ def test_verify_reads_the_buffer_of_tied_tensors_once(tmp_path: Path, monkeypatc
     assert sizes.count(BASE.nbytes) == 1
 
 
+def test_the_bools_of_tied_tensors_are_checked_once_however_often_they_are_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared, alone = np.array([True, False]), np.array([False])
+    written(tmp_path, {f"t{number}": shared for number in range(50)} | {"alone": alone, "f": BASE})
+    opened = open_record(tmp_path / "model.mpk")
+    checked: list[str] = []
+    real = mapping.check_bools
+
+    def counting(raw: np.ndarray[Any, Any], key: str, path: str) -> None:
+        checked.append(key)
+        real(raw, key, path)
+
+    monkeypatch.setattr(mapping, "check_bools", counting)
+    for _ in range(3):
+        assert all(array.tolist() == [True, False] for key, array in opened.items() if key.startswith("t"))
+    assert opened["alone"].tolist() == [False]
+    assert checked == ["t0", "alone"]
+
+
+def test_bools_that_are_none_are_refused_under_every_name_and_every_time(tmp_path: Path) -> None:
+    bools = {"dtype": "bool", "crc32": zlib.crc32(b"\0\1\2\1")}
+    data = record({"a": entry(**bools), "b": entry(**bools)}, [buffer(b"\0\1\2\1")])
+    opened = read_record(np.frombuffer(data, np.uint8), path="model.mpk")
+    for key in ("a", "b", "a"):
+        with pytest.raises(RecordError) as caught:
+            opened[key]
+        assert str(caught.value).startswith(
+            f"model.mpk: tensor `{key}`: expected bytes 0 and 1 in a bool tensor, found 2\n"
+        )
+
+
 # -------------------------------------------------------------------------------------------------- bfloat16 and float8
+
+
+@pytest.mark.parametrize("name", WITHOUT_NUMPY)
+def test_tied_tensors_that_are_widened_share_their_copy_while_it_is_used(tmp_path: Path, name: str) -> None:
+    shared = np.arange(1, 9).astype(numpy_dtype(name))
+    written(tmp_path, {"a": shared, "b": shared, "alone": shared.copy(), "f": BASE})
+    opened = open_record(tmp_path / "model.mpk", widen=True)
+    kept = opened["a"]
+    assert opened["b"] is kept
+    assert not np.shares_memory(opened["alone"], kept)
+    assert opened["alone"].tolist() == kept.tolist()
+    assert not opened["a"].flags.writeable
+    forgotten = weakref.ref(kept)
+    del kept
+    assert forgotten() is None
 
 
 @pytest.mark.parametrize("name", WITHOUT_NUMPY)

@@ -74,15 +74,15 @@ INT_REPR = "tensor.int_repr(), with its scale and zero point as tensors of their
 @pytest.mark.parametrize(
     ("name", "lines"),
     [
-        ("complex32", ["unsupported dtype `complex32`", HELD, "Convert the tensor before saving, to complex64."]),
+        ("complex32", ["unsupported dtype `complex32`", HELD, "Save tensor.to(torch.complex64) in torch."]),
         (
-            "F4",
-            [
-                "unsupported dtype `F4`",
-                HELD,
-                "Convert the tensor before saving, to float32 (or to uint8, to keep its bits).",
-            ],
+            "float4_e2m1fn_x2",
+            ["unsupported dtype `float4_e2m1fn_x2`", HELD, "Save its bytes in torch: tensor.view(torch.uint8)."],
         ),
+        ("F4", ["unsupported dtype `F4`", HELD, "Save its bytes in torch: tensor.view(torch.uint8)."]),
+        ("bits1x8", ["unsupported dtype `bits1x8`", HELD, "Save its bytes in torch: tensor.view(torch.uint8)."]),
+        ("uint4", ["unsupported dtype `uint4`", HELD, "Save its bytes in torch: tensor.view(torch.uint8)."]),
+        ("F6_E2M3", ["unsupported dtype `F6_E2M3`", HELD, "Save it with one of these dtypes."]),
         (
             "quint8",
             [

@@ -15,6 +15,7 @@ from hatch_wheelweights import open_checkpoint
 from hatch_wheelweights.checkpoint import LazyTensor, read
 from hatch_wheelweights.checkpoint.values import Deque
 from hatch_wheelweights.errors import CheckpointError
+from hatch_wheelweights.options.model import TensorOptions
 from making.checkpoints import legacy_checkpoint, safetensors, zip_checkpoint
 from making.pickles import (
     Code,
@@ -295,6 +296,40 @@ def test_a_tensor_that_cannot_be_read_and_is_nowhere_is_an_error(contents: Any, 
     with pytest.raises(CheckpointError, match="pickle drops a tensor that cannot be read") as caught:
         contents(zip_checkpoint(beside(NO_PLACE[where])))
     assert "its storage `data/9` is missing" in str(caught.value)
+
+
+UNHELD = call(name("torch._utils", "_rebuild_sparse_tensor"), name("torch", "strided"), (tensor(), tensor(), (4,)))
+CARRIED = {
+    "in the state of an OrderedDict": (build(HOOKS, {"a": UNHELD}), "x"),
+    "in the attributes of a Parameter": (call(WITH_STATE, tensor(), True, HOOKS, {"a": UNHELD}), "x.a"),
+    "in the attributes of an attribute": (
+        call(WITH_STATE, tensor(), True, HOOKS, {"a": build(HOOKS, {"b": UNHELD})}),
+        "x.a",
+    ),
+    "in the hooks of a tensor": (call(V2, storage(), 0, (4,), (1,), False, UNHELD), "x._backward_hooks"),
+}
+
+
+@pytest.mark.parametrize("where", CARRIED)
+def test_a_tensor_that_no_record_can_hold_is_told_of_where_another_value_carries_it(tmp_path: Path, where: str) -> None:
+    made, key = CARRIED[where]
+    (tmp_path / "model.pt").write_bytes(zip_checkpoint(beside(made)))
+    with open_checkpoint(tmp_path / "model.pt") as checkpoint:
+        report = checkpoint.tensors(TensorOptions(), incomplete=True).report
+        assert [entry.key for entry in report.left_out] == [key]
+        assert report.fault or report.warnings
+        assert list(checkpoint.state_dict(exclude=["x", "x.*"])) == ["w"]
+
+
+def test_a_tensor_that_a_device_holds_in_another_dtype_is_named(tmp_path: Path) -> None:
+    """torch writes bfloat16 on XLA as float32."""
+    function = name("torch._utils", "_rebuild_device_tensor_from_cpu_tensor")
+    made = call(function, tensor(), name("torch", "bfloat16"), "xla:0", False)
+    (tmp_path / "model.pt").write_bytes(zip_checkpoint(state_dict(w=made)))
+    with open_checkpoint(tmp_path / "model.pt") as checkpoint, pytest.raises(CheckpointError) as caught:
+        checkpoint.state_dict()["w"].numpy()
+    assert (caught.value.key, caught.value.fact) == ("w", "is stored as `float32`")
+    assert str(caught.value.remedy) == "Move it to the CPU in torch before saving: tensor.cpu()."
 
 
 def test_a_tensor_that_is_made_of_others_speaks_for_them(contents: Any) -> None:

@@ -73,7 +73,7 @@ def test_refuses_what_no_checkpoint_needs(module: str, name: str) -> None:
         ("torch.utils.data.dataloader", "DataLoader"),
         ("torch.utils.data._utils.collate", "default_collate"),
         ("torch.optim.lr_scheduler", "StepLR"),
-        ("torch.jit._pickle", "restore_type_tag"),
+        ("torch.jit._recursive", "wrap_cpp_module"),
         ("functools", "partial"),
         ("numpy.random._pickle", "__randomstate_ctor"),
     ],

@@ -1,23 +1,17 @@
-"""The pickle machine: every opcode is known, faults say where they are, and keys are cheap."""
+"""The pickle machine: every opcode is known, faults say where they are, and what it names is inert."""
 
 from __future__ import annotations
 
 import pickletools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import pytest
 
 from hatch_wheelweights.checkpoint import Global, Opaque, pickle
 from hatch_wheelweights.checkpoint.allowed import find
-from hatch_wheelweights.checkpoint.nodes import MAX_FAR_NUMBERS, MAX_NUMBER_TUPLES, NEAR_NUMBER, KeyGuard
 from hatch_wheelweights.checkpoint.opcodes import OPERATIONS, REFUSED, STOP
-from hatch_wheelweights.checkpoint.tensors import Storage, strided_tensor
 from hatch_wheelweights.errors import CheckpointError, UnsafePickleError
 from making.pickles import call, name, pickled
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 # ------------------------------------------------------------------------------------------------------------- opcodes
 
@@ -105,54 +99,6 @@ def test_a_storage_that_cannot_be_given_has_the_position_of_its_reference() -> N
 
 
 # ---------------------------------------------------------------------------------------------------------------- nodes
-
-TENSOR = strided_tensor(Storage(4, lambda: np.zeros(4, np.uint8)), "float32", 0, (1,), (1,))
-
-
-@pytest.mark.parametrize(
-    "key",
-    ["a", b"a", 1, True, 1.5, None, np.float32(1), ("a", 1), (1, 2), (), Global("m", "C"), Opaque("m", "C"), TENSOR],
-    ids=repr,
-)
-def test_a_cheap_key_is_a_key(key: Any) -> None:
-    assert KeyGuard().key(key) is key
-    pickle_key = {key: 1}
-    assert pickle_key[key] == 1
-
-
-@pytest.mark.parametrize("key", [1j, np.complex128(1), frozenset(), ((1,),), (1,) * 65, 1 << 60], ids=repr)
-def test_a_key_whose_hash_is_expensive_becomes_a_node(key: Any) -> None:
-    found = KeyGuard().key(key)
-    assert isinstance(found, Opaque)
-    assert (found.module, found.name, found.args) == ("builtins", type(key).__name__, (key,))
-
-
-def test_tuples_of_numbers_are_keys_while_they_are_few() -> None:
-    guard = KeyGuard()
-    kept = [guard.key((1, i)) for i in range(MAX_NUMBER_TUPLES + 2)]
-    assert [type(key) for key in kept[-3:]] == [tuple, Opaque, Opaque]
-    assert guard.key((1, "a")).args == ((1, "a"),), "text that comes last hides nothing"
-    assert guard.key(("a", 1)) == ("a", 1)
-
-
-@pytest.mark.parametrize(
-    "far", [lambda i: (i + 1) << 30, lambda i: -((i + 1) << 30), lambda i: i + 0.5], ids=["int", "negative", "float"]
-)
-def test_scattered_numbers_are_keys_while_they_are_few(far: Callable[[int], float]) -> None:
-    guard = KeyGuard()
-    kept = [guard.key(far(i)) for i in range(MAX_FAR_NUMBERS + 2)]
-    assert [type(key) for key in kept[-3:]] == [type(far(0)), Opaque, Opaque]
-
-
-def test_numbers_in_a_row_are_keys_however_many_they_are() -> None:
-    guard = KeyGuard()
-    assert all(guard.key(i) is i for i in range(4 * NEAR_NUMBER))
-
-
-@pytest.mark.parametrize("key", [[], {}, set(), ([],), np.dtype("f4"), bytearray()], ids=repr)
-def test_what_is_no_key_is_refused(key: Any) -> None:
-    with pytest.raises(TypeError, match=r" is a key$"):
-        KeyGuard().key(key)
 
 
 def test_a_name_and_what_it_gives_are_inert() -> None:

@@ -250,10 +250,8 @@ def test_refuses_fields_that_the_library_ignores(refused: Callable[[bytes], str]
     assert refused(one(strides=[1])) == FIELDS
 
 
-CONVERT = (
-    f"\n  A record can hold {', '.join(DTYPES)}.\n"
-    "  Convert the tensor before saving, to float32 (or to uint8, to keep its bits)."
-)
+HELD = f"\n  A record can hold {', '.join(DTYPES)}.\n"
+CONVERT = f"{HELD}  Save it with one of these dtypes."
 
 
 def test_refuses_an_unknown_dtype(refused: Callable[[bytes], str]) -> None:
@@ -272,7 +270,10 @@ def test_names_a_tensor_of_four_bits_once_it_is_read(tmp_path: Path, monkeypatch
     assert found["w"].numpy().tolist() == [2.5]
     with pytest.raises(CheckpointError) as caught:
         found["blk.0.attn.weight"].numpy()
-    assert str(caught.value) == (f"llm.safetensors: tensor `blk.0.attn.weight`: unsupported dtype `F4`{CONVERT}")
+    assert str(caught.value) == (
+        f"llm.safetensors: tensor `blk.0.attn.weight`: unsupported dtype `F4`{HELD}"
+        "  Save its bytes in torch: tensor.view(torch.uint8)."
+    )
     assert (found["blk.0.attn.weight"].dtype, found["blk.0.attn.weight"].shape) == ("F4", (3, 2))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,9 +15,6 @@ from making.checkpoints import legacy_checkpoint, safetensors, zip_checkpoint
 from making.pickles import pickled, tensor
 from making.values import FLOATS, VALUES
 from wheelweights import open_record
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 INDEX = "model.safetensors.index.json"
 
@@ -105,6 +103,34 @@ def test_warns_of_tensors_that_the_index_does_not_name(tmp_path: Path) -> None:
     checkpoint = open_checkpoint(INDEX)
     assert checkpoint.warnings == ("the shards hold tensors that the index does not name: `y`, `z`",)
     assert list(checkpoint.state_dict()) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("name", "warned"),
+    [
+        ("model-00001-of-00002.safetensors", True),
+        ("pytorch_model-00002-of-00033.bin", True),
+        ("model.00001-of-00001.safetensors", False),
+        ("one-of-us.pt", False),
+        ("model.safetensors", False),
+    ],
+)
+def test_warns_of_a_shard_that_is_given_alone(tmp_path: Path, name: str, warned: bool) -> None:
+    Path(name).write_bytes(shard("a"))
+    done = convert(name, "model.mpk")
+    assert bool(done.warnings) == warned
+    if name.startswith("model-"):
+        assert done.warnings == (
+            "by its name it is shard 1 of 2, which have the other tensors: give the index.json beside it",
+        )
+
+
+def test_does_not_warn_of_the_shards_of_an_index(tmp_path: Path) -> None:
+    names = [f"model-0000{i}-of-00002.safetensors" for i in (1, 2)]
+    lay(tmp_path, dict(zip("ab", names, strict=True)))
+    for name, key in zip(names, "ab", strict=True):
+        Path(name).write_bytes(shard(key))
+    assert open_checkpoint(INDEX).warnings == ()
 
 
 def test_converts_into_one_record_that_knows_all_files(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from hatch_wheelweights.checkpoint.tensors import (
     LazyTensor,
     Storage,
     broken_tensor,
+    contiguous_strides,
     is_contiguous,
     strided_tensor,
 )
@@ -190,6 +191,50 @@ def test_ties_by_storage_place_and_form() -> None:
         broken_tensor("float32", (2, 3), CheckpointError("is broken")),
     ]
     assert first.tie not in [other.tie for other in others]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape", "stride"),
+    [("bool", (4, 6), (6, 1)), ("float32", (4, 6), (6, 1)), ("float32", (6, 4), (1, 6)), ("bool", (6, 4), (1, 6))],
+    ids=str,
+)
+@pytest.mark.parametrize("first", [0, 1], ids=["aligned", "unaligned"])
+def test_tied_tensors_give_one_array_that_is_read_once_while_it_is_used(
+    dtype: str, shape: tuple[int, ...], stride: tuple[int, ...], first: int
+) -> None:
+    """Bools are read when they are taken: a byte of 2 is true to torch. Others are copied if they lie otherwise."""
+    raw = np.full(1 + 4 * 24, 2, np.uint8)[first:][: 4 * 24]
+    reads: list[int] = []
+
+    def read() -> np.ndarray[Any, Any]:
+        reads.append(1)
+        return raw
+
+    of = Storage(raw.nbytes, read)
+    ties = [strided_tensor(of, dtype, 0, shape, stride).named(str(i)) for i in range(100)]
+    arrays = [tensor.numpy() for tensor in ties]
+    assert len(reads) == 1
+    assert all(array is arrays[0] for array in arrays)
+    assert not np.shares_memory(strided_tensor(storage(), "float32", 0, (6, 4), (1, 6)).numpy(), arrays[0])
+    del arrays
+    assert ties[0].numpy().shape == shape
+    assert len(reads) == 2, "the array was kept for nobody"
+
+
+def test_tensors_that_are_not_tied_give_arrays_of_their_own() -> None:
+    of = Storage(16, lambda: np.arange(16, dtype=np.uint8))
+    views = [("uint8", (2, 4)), ("uint8", (8,)), ("int8", (2, 4)), ("float32", (2,))]
+    arrays = [strided_tensor(of, *view[:1], 0, view[1], contiguous_strides(view[1])).numpy() for view in views]
+    assert [(array.dtype.name, array.shape) for array in arrays] == views
+
+
+def test_a_broken_tensor_is_broken_though_another_is_tied_to_it() -> None:
+    first = strided_tensor(storage(), "float32", 0, (2,), (1,))
+    kept = first.numpy()
+    broken = LazyTensor(first.dtype, first.shape, first.read, first.tie, fault=CheckpointError("is broken"))
+    with pytest.raises(CheckpointError, match=r"^is broken$"):
+        broken.numpy()
+    assert kept is first.numpy()
 
 
 def test_named_is_the_same_tensor_under_a_name() -> None:

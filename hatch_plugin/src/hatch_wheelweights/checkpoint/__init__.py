@@ -1,13 +1,14 @@
 """The reading room: a checkpoint of any container -> a tree of values and lazy tensors.
 
-`read` opens a file once, looks at its content, never at its name, and picks the reader. Nothing of a file is executed
-and no tensor is read until it is asked for. Knows no options.
+`read` opens a file once and picks the reader by its content; its name tells no more than that it is one of several
+shards. Nothing of a file is executed and no tensor is read until it is asked for. Knows no options.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hatch_wheelweights.checkpoint import legacy, safetensors, sharded, tar, zip_layouts
@@ -72,7 +73,9 @@ def read(path: Path) -> Contents:
 
     Raises CheckpointError, after closing them, for whatever is not a well-formed checkpoint.
     """
-    return _read(path, READERS, Account(0))
+    contents = _read(path, READERS, Account(0))
+    alone = sharded.warning_of_name(path.name)
+    return replace(contents, warnings=(*contents.warnings, alone)) if alone else contents
 
 
 def _read(path: Path, readers: Sequence[Reader], account: Account) -> Contents:

@@ -1,10 +1,17 @@
 """The names a pickle may use: one table, and what happens to all other names.
 
-A name is one of three things. If it is in `_MEANINGS`, calling it gives a plain value or a tensor. If it belongs to
-the standard library (of any Python), to numpy or to a tool that runs code, or is a function of a module of torch that
-runs commands or loads code, and is not known to be harmless, the file is refused as a whole: no checkpoint needs such
-a name, and attacks are made of them. Any other becomes an inert `Global` or `Opaque`. Nothing is imported or run in any
-of the three cases.
+A name is one of four things, and nothing is imported or run for any of them.
+
+1. In `_MEANINGS`: calling it gives a plain value or a tensor.
+2. To be named only: a function or class of the standard library or of numpy that computes on what it is given, and can
+   neither run text or bytes as code, nor import, nor reach files, processes or the network. Settings name such
+   functions (`numpy.mean`, `operator.add`, `random.random`), so the name alone is an inert `Global`; a pickle that
+   calls it, makes an object of it, gives it a state or hands it to something that could call it is refused. The line
+   is drawn by `named_only.is_named_only`: the public names of a list of modules, and a list of builtins.
+3. Any other of the standard library (of any Python), of numpy or of a tool that runs code, or a function of a module of
+   torch that runs commands or loads code, that is not known to be harmless: the file is refused as a whole, even where
+   the pickle does no more than name it. No checkpoint needs such a name, and attacks are made of them.
+4. Everything else: an inert `Global`, and an inert `Opaque` where it is called.
 """
 
 from __future__ import annotations
@@ -16,13 +23,13 @@ from typing import Any, Final
 from hatch_wheelweights.checkpoint.arrays import ARRAYS
 from hatch_wheelweights.checkpoint.containers import CONTAINERS
 from hatch_wheelweights.checkpoint.dtypes import STORAGES
-from hatch_wheelweights.checkpoint.nodes import Global, Meaning, Opaque
+from hatch_wheelweights.checkpoint.named_only import is_named_only
+from hatch_wheelweights.checkpoint.nodes import Global, Meaning, Opaque, Uncalled, unsafe
 from hatch_wheelweights.checkpoint.rebuild import REBUILD
 from hatch_wheelweights.checkpoint.stdlib_names import OLD_OR_COMMON, STANDARD_LIBRARY
 from hatch_wheelweights.checkpoint.torch_values import TORCH_VALUES, never_called
 from hatch_wheelweights.checkpoint.values import is_list, is_tuple
 from hatch_wheelweights.errors import UnsafePickleError
-from wheelweights.errors import backticked
 
 __all__ = ["find", "is_value"]
 
@@ -41,14 +48,14 @@ def find(module: str, name: str) -> Global:
         return Global(module, name, never_called)  # to torch, a storage wherever it is; here, only where torch has it
     if module == "torch.return_types" and _is_identifier(name):
         return Global(module, name, _return_type, _return_type)
-    if _is_inert(module, name) or not _is_refused(module, name):
+    if _is_inert(module, name):
         return Global(module, name)
-    raise UnsafePickleError(
-        f"pickle asks for {backticked(f'{module}.{name}')}, which no state_dict needs",
-        found=f"{module}.{name}",
-        remedy="Nothing was run. Do not load this file with torch either; "
-        "get the weights as .safetensors from someone you trust.",
-    )
+    if is_named_only(module, name):
+        uncalled = Uncalled(module, name)
+        return Global(module, name, uncalled, uncalled)
+    if _is_refused(module, name):
+        raise unsafe(f"{module}.{name}", "asks for")
+    return Global(module, name)
 
 
 _PYTHON_3_MODULES: Final = {"__builtin__": "builtins", "copy_reg": "copyreg", "exceptions": "builtins"}
@@ -128,7 +135,12 @@ _TORCH_VALUES: Final = {("torch", "device"), ("torch.serialization", "_get_layou
 
 
 def is_value(node: Global | Opaque) -> bool:
-    """Tell whether an inert node is a plain value (a dtype, a device, a date, a path) and not an unknown object."""
+    """Tell whether an inert node is a plain value (a dtype, a device, a date, a path) and not an unknown object.
+
+    A function that may only be named is none: what names it needs it.
+    """
+    if isinstance(node, Global) and node.named_only:
+        return False
     if _VALUE_MODULES.fullmatch(node.module) or (node.module, node.name) in _TORCH_VALUES:
         return True
     # torch.float32, torch.strided
@@ -154,13 +166,14 @@ def _torch_version(args: tuple[Any, ...]) -> str:
 def _getattr(args: tuple[Any, ...]) -> Global | Opaque:
     """Return, inert, what is written as getattr(owner, name): a nested class, an enum member, a bound method.
 
-    Protocols below 4 have no other way to write these. Allowed only for classes and objects of other packages, and for
-    torch's classes.
+    Protocols below 4 have no other way to write these. Allowed only for classes and objects of other packages, for
+    torch's classes, and for generators of random numbers: `random.random` is a method of one.
     """
     owner, name = args
     if isinstance(owner, (Global, Opaque)) and isinstance(name, str) and _is_identifier(name):
         top, last = owner.module.partition(".")[0], owner.name.rpartition(".")[2]
         own = top not in _REFUSED_TOP and (top != "torch" or last.lstrip("_")[:1].isupper())
+        own = own or _is_random(owner)
         own = own and not (isinstance(owner, Global) and owner.call)
         if own and not name.startswith("__") and owner.name.count(".") < MAX_NESTED_NAMES:
             is_class = isinstance(owner, Global)
@@ -171,11 +184,46 @@ def _getattr(args: tuple[Any, ...]) -> Global | Opaque:
     )
 
 
+def _is_random(owner: Global | Opaque) -> bool:
+    return isinstance(owner, Opaque) and (owner.module == "random" or owner.module.startswith("numpy.random."))
+
+
+def _type(args: tuple[Any, ...]) -> Global | None:
+    """Return the type of None, NotImplemented or Ellipsis, which have no name to be pickled by; None for another."""
+    value = args[0] if len(args) == 1 else _type
+    if value is None:
+        return Global("builtins", "NoneType", never_called)
+    singleton = isinstance(value, Global) and value.module == "builtins" and _TYPES.get(value.name)
+    return Global("builtins", singleton, never_called) if singleton else None
+
+
+_TYPES: Final = {"NotImplemented": "NotImplementedType", "Ellipsis": "ellipsis"}
+
+
+def _getter(name: str) -> Meaning:
+    """Return the meaning of a class of `operator` whose objects hold nothing but what they are made of."""
+
+    def make(args: tuple[Any, ...]) -> Opaque:
+        if not args or not all(_is_plain(arg) for arg in args):
+            raise TypeError(f"operator.{name} is made of something that is no key or name")
+        return Opaque("operator", name, args, closed=True)
+
+    return Meaning(make)
+
+
+def _is_plain(value: Any) -> bool:
+    plain = value is None or isinstance(value, (str, bytes, int, float))
+    return plain or (isinstance(value, Opaque) and (value.module, value.name) == ("builtins", "slice"))
+
+
 _MEANINGS: Final[dict[tuple[str, str], Meaning]] = {
     **CONTAINERS,
     **ARRAYS,
     **TORCH_VALUES,
     **REBUILD,
     ("builtins", "getattr"): Meaning(_getattr),
+    ("builtins", "type"): Meaning(Uncalled("builtins", "type", _type), Uncalled("builtins", "type")),
+    ("operator", "attrgetter"): _getter("attrgetter"),
+    ("operator", "itemgetter"): _getter("itemgetter"),
     ("torch.torch_version", "TorchVersion"): Meaning(_torch_version, _torch_version),
 }

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from hatch_wheelweights.checkpoint.nodes import Global, KeyGuard, Meaning, Opaque
+from hatch_wheelweights.checkpoint.keys import KeyGuard
+from hatch_wheelweights.checkpoint.nodes import Global, Meaning, Opaque
 from hatch_wheelweights.checkpoint.values import Bytearray, Deque, Ordered, are_ints, is_dict, is_list, is_tuple
 
 if TYPE_CHECKING:
     from hatch_wheelweights.checkpoint.nodes import Call
 
 __all__ = ["CONTAINERS"]
+
+PLACES_PER_PAIR: Final = 16  # that a dict may look at for its key: a call on a list is charged a step for each pair
 
 
 def _items(args: tuple[Any, ...]) -> list[Any]:
@@ -32,8 +35,10 @@ def _dict(args: tuple[Any, ...]) -> dict[Any, Any]:
     pairs = _items(args)
     if not all(is_tuple(pair, 2) or (is_list(pair) and len(pair) == 2) for pair in pairs):
         raise TypeError("a dict is made from something that is not pairs of a key and a value")
-    guard = KeyGuard()
-    return {guard.key(key): value for key, value in pairs}
+    guard = KeyGuard(PLACES_PER_PAIR)
+    made: dict[Any, Any] = {}
+    guard.fill(made, [(guard.key(key, followed=True), value) for key, value in pairs])
+    return made
 
 
 def _ordered(args: tuple[Any, ...]) -> Ordered:
@@ -60,7 +65,7 @@ def _default_dict(args: tuple[Any, ...]) -> dict[Any, Any]:
 def _makes_values(value: Any) -> bool:
     """Tell whether a node can be called: an unknown class or function, one of Python's, or a partial one."""
     if isinstance(value, Global):
-        return value.call is None or value.module in ("builtins", "collections")
+        return value.call is None or value.named_only or value.module in ("builtins", "collections")
     return isinstance(value, Opaque) and (value.module, value.name) == ("functools", "partial")
 
 
@@ -128,6 +133,22 @@ def _reconstructor(args: tuple[Any, ...]) -> Opaque:
     return Opaque(made.module, made.name, () if value is None else (value,))
 
 
+def _typed_value(args: tuple[Any, ...]) -> Any:
+    """Return the value that TorchScript writes with the name of its type."""
+    value, kind = args
+    if not isinstance(kind, str):
+        raise TypeError("a value of TorchScript has a type that is not named by text")
+    return value
+
+
+def _typed_list(args: tuple[Any, ...]) -> list[Any]:
+    """Return a list of TorchScript, whose type is in the name of the function that makes it (before torch 1.5)."""
+    (items,) = args
+    if not is_list(items):
+        raise TypeError("a list of TorchScript is made from something else")
+    return items
+
+
 def _both(call: Call) -> Meaning:
     """Return the meaning of a class whose instances are made by `__new__` alone."""
     return Meaning(call, call)
@@ -148,4 +169,8 @@ CONTAINERS: Final[dict[tuple[str, str], Meaning]] = {
     ("builtins", "complex"): _both(_complex),
     ("_codecs", "encode"): Meaning(_encode),
     ("copyreg", "_reconstructor"): Meaning(_reconstructor),
+    ("torch.jit._pickle", "restore_type_tag"): Meaning(_typed_value),
+    **{
+        ("torch.jit._pickle", f"build_{kind}list"): Meaning(_typed_list) for kind in ("int", "tensor", "double", "bool")
+    },
 }

@@ -5,6 +5,7 @@ What a record calls a dtype and can hold of it is in `wheelweights.dtypes`; the 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -137,10 +138,15 @@ def unsupported(name: str) -> CheckpointError:
     """Return the error of a tensor whose dtype a record cannot hold."""
     if name.startswith(("qint", "quint")):
         return quantised()
-    target = "complex64" if name == "complex32" else "float32 (or to uint8, to keep its bits)"
     return CheckpointError(
         f"unsupported dtype {backticked(name)}",
         found=name,
         details=[f"A record can hold {', '.join(DTYPES)}."],
-        remedy=f"Convert the tensor before saving, to {target}.",
+        remedy=_REMEDIES.get(name) or (_AS_BYTES if _IN_BYTES.fullmatch(name) else "Save it with one of these dtypes."),
     )
+
+
+_REMEDIES: Final = {"complex32": "Save tensor.to(torch.complex64) in torch."}
+_AS_BYTES: Final = "Save its bytes in torch: tensor.view(torch.uint8)."
+# torch cannot cast these, but it can show their bytes; safetensors calls float4_e2m1fn_x2 F4
+_IN_BYTES: Final = re.compile(r"bits[0-9x]+|u?int[1-7]|float4_e2m1fn_x2|F4")

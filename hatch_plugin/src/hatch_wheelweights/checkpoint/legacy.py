@@ -76,7 +76,7 @@ def read(opened: OpenFile) -> Contents:
     )
     keys, position = _plain(data, position)
     storages.place(data, keys, position)
-    return Contents("pytorch-legacy", tree, files=(opened,))
+    return Contents("pytorch-legacy", tree, storages=storages.by_name(), files=(opened,))
 
 
 def _magic(data: OpenFile) -> bytes | None:
@@ -93,7 +93,10 @@ class _Place:
     Refers to nothing that refers to it: a cycle would keep the file mapped when its last tensor is gone.
     """
 
-    elements: Storage | None = None
+    __slots__ = ("elements",)
+
+    def __init__(self) -> None:
+        self.elements: Storage | None = None
 
     def read(self) -> NDArray[np.uint8]:
         """Return all of its bytes."""
@@ -109,7 +112,7 @@ class _Place:
         return self.elements
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Named:
     """A storage as the pickle names it."""
 
@@ -157,6 +160,13 @@ class _Storages:
         if place not in self._typed:
             self._typed[place] = typed_storage(_part(named, offset, size), named.dtype, size)
         return self._typed[place]
+
+    def by_name(self) -> dict[str, Storage]:
+        """Return the storages that the pickle refers to; a part of one is named by its key and its elements."""
+        return {
+            key if (begin, size) == (0, self._named[key].numel) else f"{key}[{begin}:{begin + size}]": typed.storage
+            for (key, begin, size), typed in self._typed.items()
+        }
 
     def place(self, data: OpenFile, keys: Any, position: int) -> None:
         """Scan the storages that follow the pickles, in the order of the keys, to the end of the file."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
-from hatch_wheelweights.checkpoint.nodes import NEAR_NUMBER, Global, KeyGuard, Opaque, check_state, described
+from hatch_wheelweights.checkpoint.keys import NEAR_NUMBER, KeyGuard
+from hatch_wheelweights.checkpoint.nodes import Global, Opaque, check_called, described, set_state, unsafe
 from hatch_wheelweights.checkpoint.pickle_text import parsed_int, python2_string
 from hatch_wheelweights.checkpoint.tensors import LazyTensor
 from hatch_wheelweights.checkpoint.values import Bytearray, Deque, is_dict, is_list, is_set, is_tuple
@@ -219,10 +220,10 @@ class Machine:
 
     # Containers
 
-    def key(self, key: Any) -> Any:
+    def key(self, key: Any, *, followed: bool = False) -> Any:
         """Return a key of a dict or an item of a set; see `KeyGuard`."""
         before = self.keys.steps
-        found = self.keys.key(key)
+        found = self.keys.key(key, followed=followed)
         self.account.charge(self.keys.steps - before, KEY_BYTES)
         return found
 
@@ -230,6 +231,8 @@ class Machine:
         """Add items to the list that is the last value."""
         target = self.stack[-1]
         if isinstance(target, Opaque) and not target.closed:
+            if target.keyed:
+                raise TypeError(f"items are appended to {described(target)}, which has keys")
             target.items.extend(items)
         elif is_list(target):
             target.extend(items)
@@ -252,12 +255,18 @@ class Machine:
         """Set keys and values, which alternate, in the last value."""
         if len(items) % 2:
             raise ValueError("a key has no value")
-        pairs = [(self.key(items[i]), items[i + 1]) for i in range(0, len(items), 2)]
         target = self.stack[-1]
+        plain = is_dict(target)
+        pairs = [(self.key(items[i], followed=plain), items[i + 1]) for i in range(0, len(items), 2)]
         if isinstance(target, Opaque) and not target.closed:
+            if target.items and not target.keyed:
+                raise TypeError(f"keys are set in {described(target)}, which has items without keys")
+            target.keyed = True
             target.items.extend(pairs)
         elif is_dict(target):
-            target.update(pairs)
+            before = self.keys.steps
+            self.keys.fill(target, pairs)
+            self.account.charge(self.keys.steps - before)
         else:
             raise TypeError(f"keys are set in {described(target)}")
 
@@ -282,6 +291,7 @@ class Machine:
         args, function = self.stack.pop(), self.stack.pop()
         if not isinstance(function, Global):
             raise UnsafePickleError(f"pickle calls {described(function)}, which no state_dict needs")
+        check_called(function, args, new=new)
         if not is_tuple(args):
             raise TypeError(f"expected a tuple of arguments, found {described(args)}")
         self.account.charge(STEPS_PER_CALL + _operand_steps(args))
@@ -295,13 +305,16 @@ class Machine:
             self.unfinished[id(result)] = []
 
     def build(self) -> None:
-        """Give the last value a state; without effect on an OrderedDict (its `_metadata`) and on a Parameter."""
+        """Give the last value a state: a node, an OrderedDict (its `_metadata`) or a Parameter."""
         state = self.stack.pop()
         target = self.stack[-1]
         if isinstance(target, Opaque):
             self._set_state(target, state)
         else:
-            check_state(target, state)
+            if isinstance(target, Global) and target.named_only:
+                raise unsafe(str(target), "gives a state to")
+            self.account.charge(STEPS_PER_CALL + _operand_steps((state,)), _kept_bytes(state))
+            set_state(target, state)
 
     def _set_state(self, target: Opaque, state: Any) -> None:
         holders = self.unfinished.pop(id(target), None)
@@ -355,6 +368,11 @@ def _operand_steps(args: tuple[Any, ...], depth: int = 2) -> int:
         elif isinstance(arg, (str, bytes)):
             steps += len(arg) // BYTES_PER_STEP
     return steps
+
+
+def _kept_bytes(state: Any) -> int:
+    """Return the memory that an OrderedDict or a Parameter takes to keep the state that it is given."""
+    return OBJECT_BYTES + KEY_BYTES * (len(state) if is_dict(state) else 1)
 
 
 def _result_bytes(result: Any, args: tuple[Any, ...]) -> int:

@@ -20,11 +20,12 @@ from hatch_wheelweights.checkpoint.nodes import Opaque
 from hatch_wheelweights.checkpoint.opcodes import OPERATIONS, REFUSED, STOP
 from hatch_wheelweights.checkpoint.remedies import DOUBTFUL
 from hatch_wheelweights.checkpoint.tensors import LazyTensor
-from hatch_wheelweights.checkpoint.values import is_dict, is_list, is_tuple
+from hatch_wheelweights.checkpoint.values import Ordered, is_dict, is_list, is_tuple
 from hatch_wheelweights.errors import CheckpointError
+from wheelweights.dtypes import DTYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from hatch_wheelweights.checkpoint.machine import Buffer
     from hatch_wheelweights.checkpoint.nodes import Global
@@ -91,9 +92,26 @@ def _result(machine: Machine) -> Any:
 
 
 def _check_kept(machine: Machine, value: Any) -> None:
-    """Raise CheckpointError for a tensor that cannot be read where nothing in the value would say so."""
+    """Raise CheckpointError for a tensor that cannot be read where nothing in the value would say so.
+
+    What other tensors and dicts carry as attributes says so of a kind of tensor that a record cannot hold, but not of a
+    malformed one: with it, the whole file is.
+    """
     dropped = dict(machine.faults)
-    stack, seen = [value], set[int]()
+    carried: list[Any] = []
+    for tensor in _tensors(machine, [value], carried):
+        dropped.pop(id(tensor.fault), None)
+    if dropped and carried:
+        for tensor in _tensors(machine, carried, carried):
+            if not _is_malformed(tensor):
+                dropped.pop(id(tensor.fault), None)
+    for fault in dropped.values():
+        raise CheckpointError("pickle drops a tensor that cannot be read", details=[fault.fact], remedy=fault.remedy)
+
+
+def _tensors(machine: Machine, stack: list[Any], carried: list[Any]) -> Iterator[LazyTensor]:
+    """Yield the tensors in values; add to `carried` what they and dicts carry."""
+    seen = set[int]()
     while stack:
         node = stack.pop()
         if id(node) in seen:
@@ -101,11 +119,17 @@ def _check_kept(machine: Machine, value: Any) -> None:
         seen.add(id(node))
         machine.account.charge(1, _BYTES_PER_VISIT)
         if isinstance(node, LazyTensor):
-            dropped.pop(id(node.fault), None)
+            yield node
         else:
             stack.extend(_parts(node))
-    for fault in dropped.values():
-        raise CheckpointError("pickle drops a tensor that cannot be read", details=[fault.fact], remedy=fault.remedy)
+        if isinstance(node, (LazyTensor, Ordered)) and node.attributes is not None:
+            carried.append(node.attributes)
+
+
+def _is_malformed(tensor: LazyTensor) -> bool:
+    """Tell whether a tensor cannot be read although a record can hold its kind, or its storage cannot be."""
+    is_held = tensor.dtype in DTYPES and bool(tensor.storages)
+    return is_held or any(storage.fault is not None for storage in tensor.storages)
 
 
 def _parts(node: Any) -> Iterable[Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from hatch_wheelweights.checkpoint import dtypes, strict_json
-from hatch_wheelweights.checkpoint.pytorch_zip import byte_order_is_big
+from hatch_wheelweights.checkpoint.pytorch_zip import Pickled, byte_order_is_big
 from hatch_wheelweights.checkpoint.tensors import MAX_RANK, LazyTensor, Storage, broken_tensor, strided_tensor
 from hatch_wheelweights.errors import CheckpointError
 from wheelweights.dtypes import DTYPES
@@ -32,7 +32,7 @@ def recognises(archive: ZipArchive) -> bool:
     return "archive_format" in archive or "models/model.json" in archive
 
 
-def read(archive: ZipArchive) -> Any:
+def read(archive: ZipArchive) -> Pickled:
     """Return the weights of the exported program by name; of several programs, such dicts by the programs' names."""
     if "data.pkl" in archive:
         raise CheckpointError(
@@ -46,7 +46,7 @@ def read(archive: ZipArchive) -> Any:
             remedy="Save it again with a current torch, or save its weights: torch.save(program.state_dict, path)",
         )
     models = {name[len(_FOLDER) : -len(_SUFFIX)]: _weights(archive, name, big_endian=big_endian) for name in configs}
-    return next(iter(models.values())) if len(models) == 1 else models
+    return Pickled(next(iter(models.values())) if len(models) == 1 else models, {}, [])
 
 
 def _weights(archive: ZipArchive, name: str, *, big_endian: bool) -> dict[str, LazyTensor]:

@@ -7,7 +7,7 @@ to them. Knows nothing of zip itself and nothing of tensors.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hatch_wheelweights.checkpoint import pickle
 from hatch_wheelweights.checkpoint.allowed import find
@@ -23,9 +23,10 @@ from hatch_wheelweights.errors import CheckpointError
 from wheelweights.errors import quoted
 
 if TYPE_CHECKING:
+    from hatch_wheelweights.checkpoint.tensors import Storage
     from hatch_wheelweights.checkpoint.zip import ZipArchive
 
-__all__ = ["byte_order_is_big", "read", "recognises"]
+__all__ = ["Pickled", "byte_order_is_big", "read", "read_pickle", "recognises"]
 
 VERSIONS: Final = range(1, 11)  # caffe2/serialize/versions.h
 _VERSION: Final = re.compile(rb"([0-9]{1,2})\n?")
@@ -37,12 +38,24 @@ def recognises(archive: ZipArchive) -> bool:
     return "data.pkl" in archive
 
 
-def read(archive: ZipArchive) -> Any:
+class Pickled(NamedTuple):
+    """What a pickle of an archive holds, the storages that it refers to, and the members that are others."""
+
+    tree: Any
+    storages: dict[str, Storage]
+    unused: list[str]
+
+
+def read(archive: ZipArchive) -> Pickled:
     """Return what the pickle of the archive holds. Its storages are members of `data`, or (torch 1.4) of `tensors`."""
     _check_version(archive)
-    content = archive.read("data.pkl")
     folders = {name.partition("/")[0] for name in archive.members}
-    folder = "tensors" if "tensors" in folders and "data" not in folders else "data"
+    return read_pickle(archive, "data.pkl", "tensors" if "tensors" in folders and "data" not in folders else "data")
+
+
+def read_pickle(archive: ZipArchive, name: str, folder: str) -> Pickled:
+    """Return what a pickle of the archive holds, whose storages are members of a folder."""
+    content = archive.read(name)
     big_endian = byte_order_is_big(archive)
     lengths = (5, 6) if "constants.pkl" in archive else (5,)  # torch.jit.save of torch 1.4 writes a sixth part, None
     storages: dict[str, TypedStorage] = {}
@@ -58,11 +71,17 @@ def read(archive: ZipArchive) -> Any:
         check_same_use(key, (known.dtype, known.shape[0]), (dtype, numel))
         return known
 
-    where = f"{archive.root}/data.pkl"
+    where = f"{archive.root}/{name}"
     tree, end = pickle.load(content, find=find, persistent_load=persistent_load, where=where, account=archive.account)
     if end != len(content):
         raise CheckpointError(f"{len(content) - end:,} bytes follow the pickle in {where}")
-    return tree
+    named = {f"{folder}/{key}": known.storage for key, known in storages.items()}
+    unused = [name for name, member in archive.members.items() if _is_unused(name, folder, named) and member.size]
+    return Pickled(tree, named, unused)
+
+
+def _is_unused(name: str, folder: str, named: dict[str, Storage]) -> bool:
+    return name.startswith(f"{folder}/") and name not in named
 
 
 def _checked(key: str) -> str:

@@ -1,7 +1,7 @@
 """What torch's own names in a pickle mean: storages, and the functions that rebuild tensors from them.
 
-Knows which arguments torch's rebuild functions take (torch/_utils.py, torch/_tensor.py) and which tensors a record
-cannot hold. Such a tensor comes back with its `fault` set: the error is raised only if the tensor is read.
+Knows which arguments torch's rebuild functions take (torch/_utils.py, torch/_tensor.py); which tensors a record cannot
+hold, `unsupported` knows.
 """
 
 from __future__ import annotations
@@ -10,11 +10,23 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
 
 from hatch_wheelweights.checkpoint import dtypes
-from hatch_wheelweights.checkpoint.nodes import Array, Global, Meaning, Opaque, Parameter, can_require_grad, described
+from hatch_wheelweights.checkpoint.nodes import (
+    Array,
+    Global,
+    Meaning,
+    Opaque,
+    Parameter,
+    can_require_grad,
+    carrying,
+    described,
+    holds_anything,
+    hooked,
+)
 from hatch_wheelweights.checkpoint.remedies import DAMAGED, DOUBTFUL
-from hatch_wheelweights.checkpoint.tensors import MAX_RANK, LazyTensor, Storage, broken_tensor, strided_tensor
+from hatch_wheelweights.checkpoint.tensors import LazyTensor, Storage, broken_tensor, strided_tensor
 from hatch_wheelweights.checkpoint.torch_values import sizes
-from hatch_wheelweights.checkpoint.values import are_ints, is_dict, is_tuple
+from hatch_wheelweights.checkpoint.unsupported import UNSUPPORTED, check_count, storages_of_state, subclass, wrapper
+from hatch_wheelweights.checkpoint.values import is_dict, is_tuple
 from hatch_wheelweights.errors import CheckpointError
 from wheelweights.dtypes import DTYPES
 from wheelweights.errors import backticked
@@ -22,7 +34,6 @@ from wheelweights.errors import backticked
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hatch_wheelweights.checkpoint.nodes import Call
 
 __all__ = [
     "REBUILD",
@@ -39,7 +50,7 @@ __all__ = [
 MAX_KEY_CHARACTERS: Final = 64
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, slots=True)
 class TypedStorage(LazyTensor):
     """A storage as a pickle refers to it; where it is a value of its own, it is a one-dimensional tensor."""
 
@@ -125,13 +136,13 @@ def rebuild_dense(args: tuple[Any, ...], dtype: str | None = None, metadata: Any
     bits = _bits(metadata)
     name = dtype or storage.dtype
     if name not in DTYPES:
-        return broken_tensor(name, shape, dtypes.unsupported(name))
+        return broken_tensor(name, shape, dtypes.unsupported(name), storage.storages)
     if storage.storage.big_endian and dtypes.itemsize_of(name) != dtypes.itemsize_of(storage.dtype):
         fault = CheckpointError(
             "is big-endian in a storage that has no dtype, of which torch reads other values than were saved",
             remedy="Save it on that machine as .safetensors, or as a dtype that torch has had for longer.",
         )
-        return broken_tensor(name, shape, fault)
+        return broken_tensor(name, shape, fault, storage.storages)
     return strided_tensor(
         storage.storage,
         name,
@@ -153,18 +164,13 @@ def _bits(metadata: Any) -> dict[str, bool]:
 
 
 def _tensor_v1(args: tuple[Any, ...]) -> LazyTensor:
-    _check_count(args, 4, 4)
+    check_count(args, 4, 4)
     return rebuild_dense(args)
 
 
-def _check_count(args: tuple[Any, ...], least: int, most: int) -> None:
-    if not least <= len(args) <= most:
-        raise CheckpointError(f"expected {least} to {most} arguments to rebuild a tensor from, found {len(args)}")
-
-
 def _tensor_v2(args: tuple[Any, ...]) -> LazyTensor:
-    _check_count(args, 6, 7)
-    return _checked(rebuild_dense(args, metadata=next(iter(args[6:]), None)), args[4])
+    check_count(args, 6, 7)
+    return hooked(_checked(rebuild_dense(args, metadata=next(iter(args[6:]), None)), args[4]), args[5])
 
 
 def _checked(tensor: LazyTensor, requires_grad: Any) -> LazyTensor:
@@ -177,40 +183,9 @@ def _checked(tensor: LazyTensor, requires_grad: Any) -> LazyTensor:
 
 
 def _tensor_v3(args: tuple[Any, ...]) -> LazyTensor:
-    _check_count(args, 7, 8)
+    check_count(args, 7, 8)
     tensor = rebuild_dense(args, dtypes.from_torch(args[6]), metadata=next(iter(args[7:]), None))
-    return _checked(tensor, args[4])
-
-
-def _unsupported(dtype: str, shape: tuple[int, ...], fact: str, remedy: str) -> LazyTensor:
-    return broken_tensor(dtype, shape[:MAX_RANK], CheckpointError(fact, remedy=remedy))
-
-
-def _always_unsupported(dtype: str, fact: str, remedy: str, counts: tuple[int, int]) -> Call:
-    def rebuild(args: tuple[Any, ...]) -> LazyTensor:
-        _check_count(args, *counts)
-        shape = next((arg for arg in args if is_tuple(arg) and are_ints(arg)), ())
-        return _unsupported(dtype, shape, fact, remedy)
-
-    return rebuild
-
-
-def _quantised(args: tuple[Any, ...]) -> LazyTensor:
-    _check_count(args, 7, 7)
-    storage, size = args[0], args[2]
-    dtype = storage.dtype if isinstance(storage, TypedStorage) else "quantised"
-    return broken_tensor(dtype, sizes(size), dtypes.quantised())
-
-
-def _meta(args: tuple[Any, ...]) -> LazyTensor:
-    _check_count(args, 4, 4)
-    dtype, size = args[:2]
-    return _unsupported(
-        dtypes.from_torch(dtype),
-        sizes(size),
-        "is on the meta device: it has a shape but no values",
-        "Materialise the model before saving it (model.to_empty(device='cpu'), then load or initialise its weights).",
-    )
+    return hooked(_checked(tensor, args[4]), args[5])
 
 
 def _is_tensor(value: Any) -> TypeGuard[LazyTensor]:
@@ -225,14 +200,14 @@ def _wrapped(args: tuple[Any, ...]) -> LazyTensor:
 
 
 def _parameter(args: tuple[Any, ...]) -> LazyTensor:
-    _check_count(args, 3, 3)
-    return _wrapped(args)
+    check_count(args, 3, 3)
+    return hooked(_wrapped(args), args[2])
 
 
 def _parameter_with_state(args: tuple[Any, ...]) -> LazyTensor:
-    _check_count(args, 4, 4)
+    check_count(args, 4, 4)
     _check_attributes(args[3])
-    return _wrapped(args)
+    return carrying(hooked(_wrapped(args), args[2]), args[3])
 
 
 def _check_attributes(state: Any) -> None:
@@ -257,7 +232,7 @@ _PROPERTIES: Final = frozenset({
 
 def _from_numpy(args: tuple[Any, ...]) -> LazyTensor:
     """Return the tensor that torch moves to a device (XLA, ORT) after loading, stored as an array."""
-    _check_count(args, 4, 4)
+    check_count(args, 4, 4)
     if not isinstance(args[0], Array):
         raise CheckpointError("a tensor on a device is rebuilt from something that is not an array")
     return _on_device(args[0], args)
@@ -265,7 +240,7 @@ def _from_numpy(args: tuple[Any, ...]) -> LazyTensor:
 
 def _from_cpu(args: tuple[Any, ...]) -> LazyTensor:
     """Return the tensor that torch moves to a device after loading, stored as a tensor."""
-    _check_count(args, 4, 4)
+    check_count(args, 4, 4)
     if not _is_tensor(args[0]):
         raise CheckpointError("a tensor on a device is rebuilt from something that is not a tensor")
     return _on_device(args[0], args)
@@ -274,21 +249,22 @@ def _from_cpu(args: tuple[Any, ...]) -> LazyTensor:
 def _on_device(stored: LazyTensor, args: tuple[Any, ...]) -> LazyTensor:
     """Return a tensor that is moved to a device; the dtype it has there must be the one it is stored with."""
     dtype = dtypes.from_torch(args[1])
-    tensor = LazyTensor(stored.dtype, stored.shape, stored.read, stored.tie, fault=stored.fault, view=stored.view)
+    tensor = LazyTensor(
+        stored.dtype, stored.shape, stored.read, stored.tie,
+        fault=stored.fault, view=stored.view, attributes=stored.attributes,
+    )  # fmt: skip
     _checked(tensor, args[3])
     if tensor.dtype == dtype:
         return tensor
-    return _unsupported(
-        dtype,
-        tensor.shape,
-        f"is stored as {backticked(tensor.dtype)}",
-        "Move it to the CPU in torch before saving: tensor.cpu().",
+    fault = CheckpointError(
+        f"is stored as {backticked(tensor.dtype)}", remedy="Move it to the CPU in torch before saving: tensor.cpu()."
     )
+    return broken_tensor(dtype, tensor.shape, fault, tensor.storages)
 
 
 def _from_type(args: tuple[Any, ...]) -> LazyTensor:
     """Return what `function(*arguments)` gives, as torch does for subclasses and for tensors with attributes."""
-    _check_count(args, 4, 4)
+    check_count(args, 4, 4)
     function, kind, arguments, state = args
     if not isinstance(function, Global) or function.call is None or not is_tuple(arguments):
         raise CheckpointError("a tensor subclass is rebuilt by an unknown function")
@@ -301,7 +277,11 @@ def _from_type(args: tuple[Any, ...]) -> LazyTensor:
     tensor = function.call(arguments)
     if not _is_tensor(tensor):
         raise CheckpointError("a tensor subclass is rebuilt from something that is not a tensor")
-    return tensor
+    if tensor.fault is not None:
+        fault = subclass(kind, state) if function.call is wrapper else tensor.fault
+        whole = broken_tensor(tensor.dtype, tensor.shape, fault, (*tensor.storages, *storages_of_state(state)))
+        tensor = replace(whole, attributes=tensor.attributes)
+    return carrying(tensor, state)
 
 
 _TENSOR_CLASSES: Final = (("torch", "Tensor"), ("torch.nn.parameter", "Parameter"))
@@ -311,10 +291,11 @@ def _new_parameter(args: tuple[Any, ...]) -> LazyTensor | Opaque:
     """Return a Parameter as its class makes it; torch < 0.4 writes one without a tensor, which is in its state."""
     if not args:
         return Opaque("torch.nn.parameter", "Parameter", closed=True)
-    _check_count(args, 1, 2)
+    check_count(args, 1, 2)
     tensor = _wrapped((args[0], args[1] if len(args) > 1 else True))
+    carried = [] if tensor.attributes is None else [tensor.attributes]
     return Parameter(
-        tensor.dtype, tensor.shape, tensor.read, tensor.tie, tensor.key, tensor.fault, tensor.path, tensor.view
+        tensor.dtype, tensor.shape, tensor.read, tensor.tie, tensor.key, tensor.fault, tensor.path, tensor.view, carried
     )
 
 
@@ -322,44 +303,23 @@ def _parameter_state(_: Opaque, state: Any) -> LazyTensor:
     """Return the tensor in the state (tensor, _, hooks, requires_grad, _) of a Parameter."""
     if not is_tuple(state, 5):
         raise CheckpointError("expected five parts as the state of a parameter, found something else")
-    return _wrapped((state[0], state[3]))
+    return carrying(_wrapped((state[0], state[3])), [part for part in (state[1], state[2]) if holds_anything(part)])
 
 
 def _buffer(args: tuple[Any, ...]) -> LazyTensor | Opaque:
     if not args:
         return Opaque("torch.nn.parameter", "Buffer", closed=True)
-    _check_count(args, 1, 2)
+    check_count(args, 1, 2)
     return _wrapped((args[0], False))
 
 
-_SPARSE = _always_unsupported(
-    "sparse", "is sparse, which a record cannot hold", "Save tensor.to_dense() in torch.", (2, 2)
-)
-_NESTED_FACTS = (
-    "nested", "is a nested tensor, which a record cannot hold", "Save its parts in torch: list(tensor.unbind()).",
-)  # fmt: skip
-_NESTED = _always_unsupported(*_NESTED_FACTS, (4, 4))
-_JAGGED = _always_unsupported(*_NESTED_FACTS, (0, MAX_RANK))
-_WRAPPER = _always_unsupported(
-    "subclass",
-    "is a tensor subclass without values of its own",
-    "Save the plain tensor that it wraps, in torch.",
-    (8, 8),
-)
-
 REBUILD: Final[dict[tuple[str, str], Meaning]] = {
+    **UNSUPPORTED,
     ("torch._utils", "_rebuild_tensor"): Meaning(_tensor_v1),
     ("torch._utils", "_rebuild_tensor_v2"): Meaning(_tensor_v2),
     ("torch._utils", "_rebuild_tensor_v3"): Meaning(_tensor_v3),
     ("torch._utils", "_rebuild_parameter"): Meaning(_parameter),
     ("torch._utils", "_rebuild_parameter_with_state"): Meaning(_parameter_with_state),
-    ("torch._utils", "_rebuild_qtensor"): Meaning(_quantised),
-    ("torch._utils", "_rebuild_sparse_tensor"): Meaning(_SPARSE),
-    ("torch._utils", "_rebuild_sparse_csr_tensor"): Meaning(_SPARSE),
-    ("torch._utils", "_rebuild_nested_tensor"): Meaning(_NESTED),
-    ("torch.nested._internal.nested_tensor", "_rebuild_njt"): Meaning(_JAGGED),
-    ("torch._utils", "_rebuild_meta_tensor_no_storage"): Meaning(_meta),
-    ("torch._utils", "_rebuild_wrapper_subclass"): Meaning(_WRAPPER),
     ("torch._utils", "_rebuild_device_tensor_from_numpy"): Meaning(_from_numpy),
     ("torch._utils", "_rebuild_device_tensor_from_cpu_tensor"): Meaning(_from_cpu),
     ("torch._utils", "_rebuild_xla_tensor"): Meaning(_from_numpy),

@@ -20,7 +20,7 @@ from hatch_wheelweights.checkpoint.tensors import (
     stored,
     strided_tensor,
 )
-from hatch_wheelweights.checkpoint.values import are_ints, is_dict, is_list
+from hatch_wheelweights.checkpoint.values import is_dict, is_list
 from hatch_wheelweights.errors import CheckpointError
 from wheelweights.dtypes import DTYPES
 from wheelweights.errors import backticked
@@ -129,7 +129,7 @@ def _bytes_of(bits: int) -> str:
 
 
 def _are_sizes(values: Any) -> TypeGuard[list[int]]:
-    return is_list(values) and are_ints(values) and all(0 <= value < 1 << 63 for value in values)
+    return is_list(values) and all(type(value) is int and 0 <= value < 1 << 63 for value in values)
 
 
 def _check_offsets(entries: list[_Entry], available: int) -> None:

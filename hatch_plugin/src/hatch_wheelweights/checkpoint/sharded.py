@@ -6,6 +6,7 @@ Knows the index (`{"weight_map": {key: file}}`) and what a shard may hold; how a
 from __future__ import annotations
 
 import contextlib
+import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
@@ -22,12 +23,13 @@ if TYPE_CHECKING:
 
     from hatch_wheelweights.checkpoint.files import OpenFile
 
-__all__ = ["read", "recognises", "refuse"]
+__all__ = ["read", "recognises", "refuse", "warning_of_name"]
 
 MAX_INDEX: Final = 64 << 20
 MAX_SHARDS: Final = 10_000
 STEPS_PER_SHARD: Final = 200
 _HEAD_BYTES: Final = 64
+_SHARD_NAME: Final = re.compile(r"[-_.]([0-9]{1,9})-of-([0-9]{1,9})\.\w+\Z", re.ASCII)
 
 
 def recognises(data: OpenFile) -> bool:
@@ -56,7 +58,18 @@ def read(opened: OpenFile, read_shard: Callable[[Path], Contents]) -> Contents:
     kinds = {shard.kind for shard in shards.values()}
     kind = "sharded-safetensors" if kinds == {"safetensors"} else "sharded-pytorch"
     files = (opened, *(file for shard in by_file.values() for file in shard.files))
-    return Contents(kind, tree, _warnings(weight_map, shards), files=files)
+    by_name = {id(shard): (name, shard) for name, shard in shards.items()}.values()  # a shard can have several names
+    storages = {f"{name}: {key}": storage for name, shard in by_name for key, storage in shard.storages.items()}
+    return Contents(kind, tree, _warnings(weight_map, shards), storages=storages, files=files)
+
+
+def warning_of_name(name: str) -> str | None:
+    """Return a warning if a file is by its name one of several shards (`model-00001-of-00002.safetensors`)."""
+    found = _SHARD_NAME.search(name)
+    if found is None or int(found[2]) < 2:
+        return None
+    fact = f"by its name it is shard {int(found[1]):,} of {int(found[2]):,}, which have the other tensors"
+    return f"{fact}: give the index.json beside it"
 
 
 def refuse(_: OpenFile) -> Contents:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hatch_wheelweights.checkpoint import pickle
 from hatch_wheelweights.checkpoint.allowed import find
-from hatch_wheelweights.checkpoint.contents import Contents
+from hatch_wheelweights.checkpoint.contents import Contents, unused_storages
 from hatch_wheelweights.checkpoint.dtypes import from_storage_class, itemsize_of
 from hatch_wheelweights.checkpoint.nodes import Global
 from hatch_wheelweights.checkpoint.rebuild import TypedStorage, numbered_key, rebuild_dense, typed_storage
 from hatch_wheelweights.checkpoint.remedies import DOUBTFUL, GET_AGAIN, UNPACK
-from hatch_wheelweights.checkpoint.tensors import MAX_RANK, stored
+from hatch_wheelweights.checkpoint.tensors import MAX_RANK, LazyTensor, Storage, stored
 from hatch_wheelweights.checkpoint.values import are_ints, is_list, is_tuple
 from hatch_wheelweights.errors import CheckpointError
 from wheelweights.errors import backticked, quoted
@@ -52,17 +52,50 @@ def read(opened: OpenFile) -> Contents:
             f"expected a checkpoint, found a tar archive without {', '.join(map(backticked, missing))}",
             remedy=UNPACK,
         )
-    objects: dict[str, Any] = {}
+    objects = _Objects()
     _read_storages(_Cursor(data, *places["storages"]), objects)
     _read_tensors(_Cursor(data, *places["tensors"]), objects)
 
     def persistent_load(pid: Any) -> Any:
         if is_tuple(pid) and pid and isinstance(pid[0], Global):
             return pid[0]  # a module's class, with its source
-        return _known(objects, pid)
+        return objects.get(pid)
 
     tree = _Cursor(data, *places["pickle"]).whole(persistent_load)
-    return Contents("pytorch-tar", tree, files=(opened,))
+    return Contents("pytorch-tar", tree, objects.warnings(), storages=objects.storages(), files=(opened,))
+
+
+class _Objects:
+    """The storages and tensors of a tar by their keys, and which of them were asked for."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Any] = {}
+        self._roots: dict[str, str] = {}  # key of a storage, or of a view of one -> key of the storage
+        self._used: dict[str, None] = {}
+
+    def add(self, key: str, found: LazyTensor, root: str | None = None) -> None:
+        """Note a storage, or a view of one, with the key of the storage; without one, a tensor."""
+        self._known[key] = found
+        if root is not None:
+            self._roots[key] = root
+
+    def get(self, pid: Any) -> Any:
+        """Return what a persistent id refers to."""
+        key = numbered_key(pid)
+        if key not in self._known:
+            raise CheckpointError(f"a pickle refers to {backticked(key)}, which is not there", remedy=DOUBTFUL)
+        self._used[key] = None
+        return self._known[key]
+
+    def storages(self) -> dict[str, Storage]:
+        """Return the storages that a pickle refers to, or a tensor."""
+        return {key: found.storage for key in self._used if isinstance(found := self._known[key], TypedStorage)}
+
+    def warnings(self) -> tuple[str, ...]:
+        """Say which storages neither a pickle nor a tensor refers to, themselves or by a view."""
+        used = {self._roots[key] for key in self._used if key in self._roots}
+        roots = dict.fromkeys(self._roots.values())
+        return tuple(unused_storages([root for root in roots if root not in used and self._known[root].shape[0]]))
 
 
 class _Cursor:
@@ -111,7 +144,7 @@ class _Cursor:
         return begin
 
 
-def _read_storages(cursor: _Cursor, objects: dict[str, Any]) -> None:
+def _read_storages(cursor: _Cursor, objects: _Objects) -> None:
     roots: dict[str, tuple[int, str, int]] = {}
     for _ in range(cursor.count()):
         key, _, kind = _triple(cursor.pickle())
@@ -119,7 +152,7 @@ def _read_storages(cursor: _Cursor, objects: dict[str, Any]) -> None:
         (numel,) = cursor.unpack("<q")
         begin = cursor.skip(numel * itemsize_of(dtype))
         roots[key] = (begin, dtype, numel)
-        objects[key] = _storage(cursor.data, begin, dtype, numel)
+        objects.add(key, _storage(cursor.data, begin, dtype, numel), key)
     views = cursor.pickle()
     if not is_list(views) or cursor.position != cursor.end:
         raise CheckpointError("expected the list of storage views at the end, found something else", remedy=DOUBTFUL)
@@ -130,7 +163,7 @@ def _read_storages(cursor: _Cursor, objects: dict[str, Any]) -> None:
         begin, dtype, numel = roots[root]
         if offset < 0 or size < 0 or offset + size > numel:
             raise CheckpointError(f"a view reaches past its storage {backticked(root)}", remedy=DOUBTFUL)
-        objects[key] = _storage(cursor.data, begin + offset * itemsize_of(dtype), dtype, size)
+        objects.add(key, _storage(cursor.data, begin + offset * itemsize_of(dtype), dtype, size), root)
 
 
 def _triple(value: Any) -> tuple[str, Any, Any]:
@@ -154,7 +187,7 @@ def _storage(data: OpenFile, begin: int, dtype: str, numel: int) -> TypedStorage
     return typed_storage(stored(data, begin, nbytes), dtype, numel)
 
 
-def _read_tensors(cursor: _Cursor, objects: dict[str, Any]) -> None:
+def _read_tensors(cursor: _Cursor, objects: _Objects) -> None:
     for _ in range(cursor.count()):
         key, storage, _ = _triple(cursor.pickle())
         (rank, _) = cursor.unpack("<2i")
@@ -162,16 +195,9 @@ def _read_tensors(cursor: _Cursor, objects: dict[str, Any]) -> None:
             raise CheckpointError(f"expected at most {MAX_RANK} dimensions, found {rank}", remedy=DOUBTFUL)
         size, stride = cursor.unpack(f"<{rank}q"), cursor.unpack(f"<{rank}q")
         (offset,) = cursor.unpack("<q")
-        objects[key] = rebuild_dense((_known(objects, storage), offset, size, stride))
+        objects.add(key, rebuild_dense((objects.get(storage), offset, size, stride)))
     if cursor.position != cursor.end:
         raise CheckpointError("other bytes follow the last tensor", remedy=DOUBTFUL)
-
-
-def _known(objects: dict[str, Any], pid: Any) -> Any:
-    key = numbered_key(pid)
-    if key not in objects:
-        raise CheckpointError(f"a pickle refers to {backticked(key)}, which is not there", remedy=DOUBTFUL)
-    return objects[key]
 
 
 def _members(data: OpenFile) -> dict[str, tuple[int, int]]:

@@ -10,9 +10,11 @@ import contextlib
 import copy
 import math
 import tempfile
+from collections.abc import Hashable
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -21,7 +23,7 @@ from wheelweights.dtypes import DTYPES, numpy_dtype
 from wheelweights.errors import SHOWN_ITEMS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Hashable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from numpy.typing import NDArray
 
@@ -47,8 +49,11 @@ MAX_COPY: Final = 64 << 20  # held in memory, of a storage whose elements are no
 MAX_RANK: Final = 64
 MAX_EXPANSION: Final = 256 << 20  # bytes a tensor may take beyond those of its storage, as after `expand`
 
+# Those that are in use: tied tensors give one, be it a copy, however many names a file has for it
+_ARRAYS: Final = WeakValueDictionary[Hashable, np.ndarray[Any, Any]]()
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, slots=True)
 class Storage:
     """A flat run of bytes that tensors share.
 
@@ -84,11 +89,22 @@ class Storage:
 
 def stored(file: OpenFile, start: int, nbytes: int) -> Storage:
     """Return the storage whose bytes lie in a file unchanged."""
-    return Storage(
-        nbytes,
-        lambda: file.array(start, nbytes),
-        stream=lambda begin, size: file.pieces(start + begin, size),
-    )
+    run = _Run(file, start, nbytes)
+    return Storage(nbytes, run.read, stream=run.pieces)
+
+
+class _Run(NamedTuple):
+    """Bytes of a file that follow each other; smaller than functions that remember them, and there can be many."""
+
+    file: OpenFile
+    start: int
+    nbytes: int
+
+    def read(self) -> NDArray[np.uint8]:
+        return self.file.array(self.start, self.nbytes)
+
+    def pieces(self, begin: int, size: int) -> Iterator[NDArray[np.uint8]]:
+        return self.file.pieces(self.start + begin, size)
 
 
 def _temporary(nbytes: int) -> NDArray[np.uint8]:
@@ -97,14 +113,16 @@ def _temporary(nbytes: int) -> NDArray[np.uint8]:
         return np.memmap(file, np.uint8, "w+", shape=(nbytes,))
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, slots=True)
 class LazyTensor:
     """A tensor of a checkpoint: described, not yet read.
 
     `blocks()` yields the elements in C order as flat, little-endian arrays of `numpy_dtype(dtype)`: copies of at most
     `BLOCK_BYTES`, which stay whole if the file changes meanwhile. Tensors with equal `tie` hold the same values because
     they share memory in the checkpoint. `key` is the name in the checkpoint, below the top-level key, and `path` the
-    file. `fault` is set where the tensor cannot be read: reading it raises an error that says the same.
+    file. `fault` is set where the tensor cannot be read: reading it raises an error that says the same. `attributes`
+    are what a pickle gave the tensor besides its values, inert: a dict of names, or whatever else it gave; None where
+    that is nothing.
     """
 
     dtype: str
@@ -115,6 +133,12 @@ class LazyTensor:
     fault: CheckpointError | None = None
     path: str | None = field(default_factory=READING.get, compare=False)
     view: Callable[[], NDArray[Any]] | None = None  # gives all elements without a copy, where they lie so in the file
+    attributes: Any = field(default=None, compare=False)
+
+    @property
+    def storages(self) -> tuple[Storage, ...]:
+        """The storages that the tensor is made of: one, but for a tensor that cannot be read or is made elsewhere."""
+        return self.tie.storages if isinstance(self.tie, (_Part, _Unread)) else ()
 
     @property
     def nbytes(self) -> int:
@@ -131,17 +155,25 @@ class LazyTensor:
             yield from self.read()
 
     def numpy(self) -> NDArray[Any]:
-        """Return the tensor as a read-only array: a view of the mapped file where it can be one, a copy otherwise."""
+        """Return the tensor as a read-only array: a view of the mapped file where it can be one, a copy otherwise.
+
+        Tied tensors give one array, as long as somebody uses it.
+        """
+        values = (self.tie, self.dtype, self.shape)
+        array = _ARRAYS.get(values) if self.fault is None else None
+        if array is None:
+            array = self._flat().reshape(self.shape)
+            array.flags.writeable = False
+            _ARRAYS[values] = array
+        return array
+
+    def _flat(self) -> NDArray[Any]:
         if self.view is not None:
             with self._named_in_errors():
                 # A file that was zipped again may hold it unaligned
-                flat = np.require(self.view(), requirements="A")
-        else:
-            blocks = list(self.blocks())  # an unsupported dtype is the fault that this raises
-            flat = np.concatenate([np.empty(0, numpy_dtype(self.dtype)), *blocks])
-        array = flat.reshape(self.shape)
-        array.flags.writeable = False
-        return array
+                return np.require(self.view(), requirements="A")
+        blocks = list(self.blocks())  # an unsupported dtype is the fault that this raises
+        return np.concatenate([np.empty(0, numpy_dtype(self.dtype)), *blocks])
 
     @contextlib.contextmanager
     def _named_in_errors(self) -> Generator[None, None, None]:
@@ -161,12 +193,23 @@ class LazyTensor:
 
     def named(self, key: str) -> LazyTensor:
         """Return the same tensor under the name it has in the checkpoint."""
-        return replace(self, key=key)
+        return LazyTensor(
+            self.dtype, self.shape, self.read, self.tie, key, self.fault, self.path, self.view, self.attributes
+        )
 
 
-def broken_tensor(dtype: str, shape: tuple[int, ...], fault: CheckpointError) -> LazyTensor:
+def broken_tensor(
+    dtype: str, shape: tuple[int, ...], fault: CheckpointError, storages: tuple[Storage, ...] = ()
+) -> LazyTensor:
     """Return a tensor that is listed like any other but cannot be read: reading it raises an error like `fault`."""
-    return LazyTensor(dtype, shape, read=lambda: iter(()), tie=object(), fault=fault)
+    return LazyTensor(dtype, shape, read=lambda: iter(()), tie=_Unread(storages), fault=fault)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Unread:
+    """What a tensor that cannot be read is made of. It ties the tensor to no other: each is equal to itself alone."""
+
+    storages: tuple[Storage, ...]
 
 
 def strided_tensor(
@@ -190,22 +233,41 @@ def strided_tensor(
     if fault is None and ((conjugated and not dtype.startswith("complex")) or (negated and dtype == "bool")):
         fault = CheckpointError(f"a {dtype} tensor is marked as {'conjugated' if conjugated else 'negated'}")
     if fault is not None:
-        return broken_tensor(dtype, shape, fault)
-
-    def read() -> Iterator[NDArray[Any]]:
-        for block in _strided_blocks(storage, dtype, offset, shape, stride):
-            yield _resolved(block, conjugated=conjugated, negated=negated)
-
-    def view() -> NDArray[Any]:
-        start = offset * DTYPES[dtype].itemsize
-        nbytes = math.prod(shape) * DTYPES[dtype].itemsize
-        return _elements(storage.read()[start : start + nbytes], dtype, big_endian=False)
+        return broken_tensor(dtype, shape, fault, (storage,))
 
     # Numpy multiplies every stride by the size of an element, also those that no second element is reached by
     stride = tuple(step if size > 1 else 0 for size, step in zip(shape, stride, strict=True))
-    tie = (storage, dtype, offset, shape, stride, conjugated, negated)
+    part = _Part(storage, dtype, offset, shape, stride, conjugated, negated)
     lies_so = is_contiguous(shape, stride) and 0 not in shape and not (conjugated or negated or storage.big_endian)
-    return LazyTensor(dtype, shape, read, tie, view=view if lies_so else None)
+    return LazyTensor(dtype, shape, part.blocks, part, view=part.view if lies_so else None)
+
+
+class _Part(NamedTuple):
+    """The part of a storage that a tensor is, checked: what its values depend on, and so what ties it to others."""
+
+    storage: Storage
+    dtype: str
+    offset: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    conjugated: bool
+    negated: bool
+
+    @property
+    def storages(self) -> tuple[Storage, ...]:
+        """The one storage."""
+        return (self.storage,)
+
+    def blocks(self) -> Iterator[NDArray[Any]]:
+        """Yield the elements; see `LazyTensor.blocks`."""
+        for block in _strided_blocks(self.storage, self.dtype, self.offset, self.shape, self.stride):
+            yield _resolved(block, conjugated=self.conjugated, negated=self.negated)
+
+    def view(self) -> NDArray[Any]:
+        """Return all elements, flat; a view of the file, of which they are in C order and as they are in memory."""
+        itemsize = DTYPES[self.dtype].itemsize
+        start, nbytes = self.offset * itemsize, math.prod(self.shape) * itemsize
+        return _elements(self.storage.read()[start : start + nbytes], self.dtype, big_endian=False)
 
 
 def _form_fault(itemsize: int, offset: int, shape: tuple[int, ...], stride: tuple[int, ...]) -> CheckpointError | None:
@@ -217,11 +279,12 @@ def _form_fault(itemsize: int, offset: int, shape: tuple[int, ...], stride: tupl
         return CheckpointError(f"expected as many strides as dimensions, found {len(stride)} and {len(shape)}")
     if len(shape) > MAX_RANK:
         return CheckpointError(f"expected at most {MAX_RANK} dimensions, found {len(shape)}")
-    if any(abs(number) >= 1 << 63 for number in (offset, *shape, *stride)):
+    numbers = (offset, *shape, *stride)
+    if max(numbers) >= 1 << 63 or min(numbers) <= -1 << 63:
         return CheckpointError("expected an offset, sizes and strides of at most 63 bits, found a larger one")
-    if min((offset, *shape, *stride)) < 0:
+    if min(numbers) < 0:
         return CheckpointError(f"negative offset, size or stride: {offset}, {_shown(shape)}, {_shown(stride)}")
-    if math.prod(size or 1 for size in shape) * itemsize >= 1 << 63:
+    if math.prod(filter(None, shape)) * itemsize >= 1 << 63:
         return CheckpointError(f"expected sizes that make less than 2**63 bytes, found {_shown(shape)}")
     return None
 

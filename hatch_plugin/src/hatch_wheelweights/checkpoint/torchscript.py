@@ -1,8 +1,8 @@
 """TorchScript archives: modules -> a state_dict.
 
-Knows how `torch.jit.save` writes a module (an object of a class `__torch__....` whose state is a dict of attributes)
-and how the code beside it says which attributes are parameters and buffers (`__parameters__ = ["weight", ]`). The
-code is read as text; none of it is run.
+Knows how `torch.jit.save` writes a module (an object of a class `__torch__....` whose state is a dict of attributes),
+how the code beside it says which attributes are parameters and buffers (`__parameters__ = ["weight", ]`), and where
+the constant tensors of the code are. The code is read as text; none of it is run.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hatch_wheelweights.checkpoint import pytorch_zip
 from hatch_wheelweights.checkpoint.nodes import Opaque
+from hatch_wheelweights.checkpoint.pytorch_zip import Pickled
 from hatch_wheelweights.checkpoint.tensors import LazyTensor
-from hatch_wheelweights.checkpoint.values import is_dict
+from hatch_wheelweights.checkpoint.values import Ordered, is_dict
 from hatch_wheelweights.errors import CheckpointError
 from wheelweights.errors import backticked, quoted
 
@@ -42,18 +43,29 @@ def recognises(archive: ZipArchive) -> bool:
     return "constants.pkl" in archive and "data.pkl" in archive
 
 
-def read(archive: ZipArchive) -> Any:
+def read(archive: ZipArchive) -> Pickled:
     """Return the state_dict of the archive's module, under the names of `torch.jit.load(...).state_dict()`.
 
-    Return the root as it is where it is no module (torch.jit saves nothing else; `torch.package` may).
+    Its attributes are what a state_dict leaves out: those of the modules, by their names, which are neither parameters
+    nor buffers nor modules, and the `constants` of the code. Return the root as it is where it is no module (torch.jit
+    saves nothing else; `torch.package` may).
     """
-    root = pytorch_zip.read(archive)
-    return _state_dict(root, _Code(archive), archive.account) if isinstance(root, Opaque) else root
+    pickled = pytorch_zip.read(archive)
+    if not isinstance(pickled.tree, Opaque):
+        return pickled
+    tree = _state_dict(pickled.tree, _Code(archive), archive.account)
+    constants = pytorch_zip.read_pickle(archive, "constants.pkl", "constants")
+    if constants.tree and tree.attributes is not None:
+        tree.attributes["constants"] = constants.tree
+    # The code for mobile devices has constants of its own, in the same folder
+    unused = constants.unused if "bytecode.pkl" not in archive else []
+    return Pickled(tree, {**pickled.storages, **constants.storages}, [*pickled.unused, *unused])
 
 
-def _state_dict(root: Opaque, code: _Code, account: Account) -> dict[str, LazyTensor]:
+def _state_dict(root: Opaque, code: _Code, account: Account) -> Ordered:
     """Return the tensors of a module and of those in it; a module may be shared, and is then visited for each name."""
-    tree: dict[str, LazyTensor] = {}
+    tree = Ordered()
+    left_out = tree.attributes = dict[Any, Any]()
     pending: list[tuple[str, Opaque, frozenset[int]]] = [("", root, frozenset())]
     while pending:
         prefix, module, above = pending.pop()
@@ -63,6 +75,8 @@ def _state_dict(root: Opaque, code: _Code, account: Account) -> dict[str, LazyTe
             raise CheckpointError("a TorchScript module contains itself")
         names = code.tensors_of(module)
         attributes = module.state if is_dict(module.state) else {}
+        if module.state is not attributes:  # what its __getstate__ gives has no names
+            left_out[prefix.removesuffix(".")] = module
         account.charge(
             STEPS_PER_VISIT + len(attributes) + len(above),
             (len(attributes) + 1) * (2 * len(prefix) + BYTES_PER_ATTRIBUTE) + BYTES_PER_LEVEL * len(above),
@@ -75,6 +89,8 @@ def _state_dict(root: Opaque, code: _Code, account: Account) -> dict[str, LazyTe
                 tree[f"{prefix}{name}"] = value
             elif isinstance(value, Opaque) and code.is_module(value):
                 children.append((f"{prefix}{name}.", value, above | {id(module)}))
+            else:
+                left_out[f"{prefix}{name}"] = value
         pending.extend(reversed(children))
     return tree
 

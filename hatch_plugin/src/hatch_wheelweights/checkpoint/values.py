@@ -25,9 +25,13 @@ __all__ = [
 
 
 class Ordered(dict[Any, Any]):
-    """A `collections.OrderedDict`: of all dicts, the only one that may be given a state."""
+    """A `collections.OrderedDict`: of all dicts, the only one that may be given a state, its `attributes`."""
 
-    __slots__ = ()
+    __slots__ = ("attributes",)
+
+    def __init__(self, *items: Any, **named: Any) -> None:
+        super().__init__(*items, **named)
+        self.attributes: dict[Any, Any] | None = None
 
 
 class Deque(list[Any]):

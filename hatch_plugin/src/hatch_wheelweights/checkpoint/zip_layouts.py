@@ -5,28 +5,29 @@ Knows which layout is asked first and what an archive of none of them is; the la
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hatch_wheelweights.checkpoint import pt2, pytorch_zip, torchscript
-from hatch_wheelweights.checkpoint.contents import Contents
+from hatch_wheelweights.checkpoint.contents import Contents, unused_storages
 from hatch_wheelweights.checkpoint.remedies import UNPACK
 from hatch_wheelweights.checkpoint.zip import ZipArchive
 from hatch_wheelweights.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from hatch_wheelweights.checkpoint.files import OpenFile
+    from hatch_wheelweights.checkpoint.pytorch_zip import Pickled
 
 __all__ = ["LAYOUTS", "Layout", "read", "recognises"]
 
 
 class Layout(NamedTuple):
-    """What a zip archive of torch can be: its kind, whether an archive is one, and the tree that it holds."""
+    """What a zip archive of torch can be: its kind, whether an archive is one, and what it holds."""
 
     kind: str
     recognises: Callable[[ZipArchive], bool]
-    read: Callable[[ZipArchive], Any]
+    read: Callable[[ZipArchive], Pickled]
 
 
 # A TorchScript archive has everything that a checkpoint has, and more: the first layout that recognises it reads it
@@ -45,11 +46,18 @@ def recognises(data: OpenFile) -> bool:
 def read(opened: OpenFile) -> Contents:
     """Return what a zip archive of torch holds, whichever of its layouts it has."""
     archive = ZipArchive(opened)
-    warnings = ("the file has no checksums, so damage to it would go unnoticed",) if archive.unchecked else ()
     for layout in LAYOUTS:
         if layout.recognises(archive):
-            return Contents(layout.kind, layout.read(archive), warnings, files=(opened,))
+            found = layout.read(archive)
+            warnings = tuple(_warnings(archive, found.unused))
+            return Contents(layout.kind, found.tree, warnings, storages=found.storages, files=(opened,))
     raise _no_layout(archive)
+
+
+def _warnings(archive: ZipArchive, unused: list[str]) -> Iterator[str]:
+    if archive.unchecked:
+        yield "the file has no checksums, so damage to it would go unnoticed"
+    yield from unused_storages(unused)
 
 
 def _no_layout(archive: ZipArchive) -> CheckpointError:

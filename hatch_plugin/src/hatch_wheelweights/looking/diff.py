@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
@@ -23,7 +23,7 @@ from wheelweights.dtypes import DTYPES
 from wheelweights.errors import WheelweightsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Hashable, Iterator
 
     from numpy.typing import NDArray
 
@@ -117,7 +117,7 @@ def diff_files(left: str, right: str, options: TensorOptions) -> Difference:
         require_checkpoint(options, *files)
         by_place = any(isinstance(file, Wheel) and len(file.records) > 1 for file in files)
         ours, theirs = (_tensors(*pair, options, by_place=by_place) for pair in zip(paths, files, strict=True))
-        both = tuple(_compared(key, ours[key], theirs[key]) for key in ours if key in theirs)
+        both = tuple(_all_compared(ours, theirs))
         return Difference(paths, (_only_in(ours, theirs), _only_in(theirs, ours)), both)
 
 
@@ -149,7 +149,8 @@ def _of_record(record: Record, prefix: str) -> dict[str, LazyTensor]:
     found: dict[str, LazyTensor] = {}
     for key in record:
         info = record.info(key)
-        found[prefix + key] = LazyTensor(info.dtype, info.shape, functools.partial(_blocks, record, key), tie=object())
+        tie = (record, info.offset or key)
+        found[prefix + key] = LazyTensor(info.dtype, info.shape, functools.partial(_blocks, record, key), tie)
     return found
 
 
@@ -166,6 +167,19 @@ def _only_in(these: Tensors, others: Tensors) -> dict[str, Outline]:
 
 
 # Their values
+
+
+def _all_compared(ours: Tensors, theirs: Tensors) -> Iterator[TensorDifference]:
+    """Compare the tensors under every key that both have; those of keys that are tied in both files, once."""
+    known: dict[Hashable, TensorDifference] = {}
+    for key in ours:
+        if key not in theirs:
+            continue
+        left, right = ours[key], theirs[key]
+        same = (left.tie, _outline(left), right.tie, _outline(right))
+        found = known.get(same)
+        found = known[same] = _compared(key, left, right) if found is None else replace(found, key=key)
+        yield found
 
 
 def _compared(key: str, left: LazyTensor, right: LazyTensor) -> TensorDifference:

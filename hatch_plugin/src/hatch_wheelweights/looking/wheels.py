@@ -11,7 +11,7 @@ import stat
 import unicodedata
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 from isal import isal_zlib
@@ -21,7 +21,7 @@ from hatch_wheelweights.checkpoint.zip_members import DEFLATED, checked_members,
 from hatch_wheelweights.errors import CheckpointError
 from wheelweights import Record, RecordError
 from wheelweights.errors import backticked, listed, quoted
-from wheelweights.record import aligned_buffer, read_only, read_record
+from wheelweights.record import aligned_buffer, header_size, read_only, read_record
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -35,6 +35,13 @@ __all__ = ["WHEEL_AGAIN", "Wheel", "is_listing", "is_record", "open_wheel"]
 
 WHEEL_AGAIN: Final = "Get the wheel again, or build it again."
 BYTES_PER_TENSOR: Final = 1024  # about what an entry of a record's header and the facts of it take in memory
+BYTES_PER_CONTAINER: Final = 200  # likewise of metadata
+BYTES_PER_VALUE: Final = 64
+VALUES_PER_STEP: Final = 8
+# A header of 2,000 tensors deflates to a 15th, where all are tied to a 27th, and settings of equal layers to a 43rd
+MAX_HEADER_RATIO: Final = 48
+FREE_HEADER: Final = 1 << 17
+_HEAD_BYTES: Final = 128  # more than tell how long a header is
 
 
 class Wheel:
@@ -50,8 +57,8 @@ class Wheel:
     def open(self, name: str) -> Record:
         """Open one record: a stored one is mapped inside the wheel, a deflated one read into memory.
 
-        Raises RecordError for one that is damaged, and if all that were opened so far take more memory than a wheel of
-        this size may: a caller may keep them all.
+        Raises RecordError for one that is damaged, for one whose header inflates far more than an honest one does, and
+        if all that were opened so far take more memory than a wheel of this size may: a caller may keep them all.
         """
         path = f"{self.path}/{name}"
         if name not in self.files or not is_record(name):
@@ -59,8 +66,10 @@ class Wheel:
         member = self.files[name]
         with _naming_wheel(path):
             data = self._inflated(member) if member.method == DEFLATED else self._mapped(member)
+            _check_header(data, member)
             record = read_record(data, path=path)
             self._opened.account.charge(len(record), BYTES_PER_TENSOR * len(record))
+            self._opened.account.charge(*_cost_of(record.metadata))
         return record
 
     def pieces(self, name: str) -> Iterator[bytes]:
@@ -98,6 +107,34 @@ class Wheel:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _check_header(data: NDArray[np.uint8], member: Member) -> None:
+    """Raise CheckpointError if a record says far more before its tensors than it takes in the wheel.
+
+    What is no record of ours (Burn's are read whole) says all of it.
+    """
+    size = header_size(data[:_HEAD_BYTES].tobytes()) or data.size
+    limit = FREE_HEADER + MAX_HEADER_RATIO * member.compressed
+    if size > limit:
+        fact = f"expected a header of at most {limit:,} bytes in {member.compressed:,} packed ones, found {size:,}"
+        raise CheckpointError(fact, expected=limit, found=size)
+
+
+def _cost_of(metadata: dict[str, Any]) -> tuple[int, int]:
+    """Return the steps and bytes that metadata took to make: some of its values take one byte of a header."""
+    pending: list[Any] = [metadata]
+    values = nbytes = 0
+    while pending:
+        value = pending.pop()
+        values += 1
+        if isinstance(value, (dict, list)):
+            nbytes += BYTES_PER_CONTAINER
+            pending.extend(cast("Iterable[Any]", value))
+            pending.extend(cast("dict[str, Any]", value).values() if isinstance(value, dict) else ())
+        else:
+            nbytes += BYTES_PER_VALUE + (len(value) if isinstance(value, str) else 0)
+    return values // VALUES_PER_STEP, nbytes
 
 
 def open_wheel(path: str) -> Wheel:

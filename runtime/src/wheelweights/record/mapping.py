@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+from weakref import WeakValueDictionary
 
 from wheelweights.dtypes import DTYPES, numpy_dtype, widen
 from wheelweights.errors import DtypeError, RecordError
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Reopen: TypeAlias = tuple[Callable[..., "Record"], tuple[Any, ...]]  # what `__reduce__` returns
+    Values: TypeAlias = tuple[int, str, tuple[int, ...]]
+    # What `__reduce__` returns; the first argument is the record's path or name
+    Reopen: TypeAlias = tuple[Callable[..., "Record"], tuple[Any, ...]]
 
 __all__ = ["Record", "Stored", "TensorInfo", "check_bools", "read_only"]
 
@@ -56,8 +59,8 @@ class Record(Mapping[str, "NDArray[Any]"]):
     """The tensors of an open record by key, in the checkpoint's order: read-only arrays, views of the mapped file.
 
     bfloat16 and float8 come with the dtypes of `ml_dtypes`, or, in a record opened with `widen=True`, as float32
-    copies. Many threads can read one record. Arrays stay valid after `close`, because each of them keeps the file
-    mapped. Pickling and copying open the file again.
+    copies; tied tensors share theirs. Many threads can read one record. Arrays stay valid after `close`, because each
+    of them keeps the file mapped. Pickling and copying open the file again.
     """
 
     def __init__(
@@ -78,21 +81,46 @@ class Record(Mapping[str, "NDArray[Any]"]):
         self._stored: Stored | None = stored
         self._widen = widen
         self._reopen = reopen
+        # By what tied tensors have in common: bools that were checked, and copies that are in use
+        self._sound: set[Values] = set()
+        self._copies: WeakValueDictionary[Values, NDArray[Any]] = WeakValueDictionary()
 
     def __getitem__(self, key: str) -> NDArray[Any]:
         info = self._infos[key]
         raw = self.raw(key)
         if info.dtype == "bool":
+            self._check_bools(key, info, raw)
+        if not self._is_widened(info):
+            array = self._viewed(key, info, raw)
+            if array.flags.aligned:
+                return array
+        values = _values(info, raw)
+        found = self._copies.get(values)
+        if found is None:
+            found = self._copies[values] = self._copied(key, info, raw)
+        return found
+
+    def _check_bools(self, key: str, info: TensorInfo, raw: NDArray[np.uint8]) -> None:
+        values = _values(info, raw)
+        if values not in self._sound:
             check_bools(raw, key, self.path)
-        if self._widen and DTYPES[info.dtype].numpy is None:
-            return read_only(widen(raw, info.dtype).reshape(info.shape))
+            self._sound.add(values)
+
+    def _is_widened(self, info: TensorInfo) -> bool:
+        return self._widen and DTYPES[info.dtype].numpy is None
+
+    def _viewed(self, key: str, info: TensorInfo, raw: NDArray[np.uint8]) -> NDArray[Any]:
         try:
             dtype = numpy_dtype(info.dtype)
         except DtypeError as error:
             error.path, error.key = self.path, key
             raise
-        array = raw.view(dtype).reshape(info.shape)
-        return array if array.flags.aligned else read_only(array.copy())
+        return raw.view(dtype).reshape(info.shape)
+
+    def _copied(self, key: str, info: TensorInfo, raw: NDArray[np.uint8]) -> NDArray[Any]:
+        if self._is_widened(info):
+            return read_only(widen(raw, info.dtype).reshape(info.shape))
+        return read_only(self._viewed(key, info, raw).copy())
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._infos)
@@ -151,6 +179,17 @@ class Record(Mapping[str, "NDArray[Any]"]):
         """Return a plain dict of all arrays (views); with `source_keys`, under the names they had in the checkpoint."""
         return {self._infos[key].source if source_keys else key: array for key, array in self.items()}
 
+    def beside(self, renamed: Callable[[str], str]) -> Record:
+        """Open the record beside this one whose name `renamed` makes of this one's.
+
+        It is looked for where this one was found, on disk, in the package or in the archive, and opened in the same
+        way. Raises MissingRecordError if it is not there.
+        """
+        if self._reopen is None:
+            raise RecordError("a record that is not a file of its own has none beside it", path=self.path)
+        function, (name, *way) = self._reopen
+        return function(renamed(name), *way)
+
     def verify(self) -> None:
         """Read every byte and check it: the header, the marks and zeros between the tensors, CRC-32 and bools.
 
@@ -184,6 +223,11 @@ class Record(Mapping[str, "NDArray[Any]"]):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Record:
         return self
+
+
+def _values(info: TensorInfo, raw: NDArray[np.uint8]) -> Values:
+    """Return what the values of a tensor depend on; `raw` are its bytes, which the record keeps where they are."""
+    return raw.__array_interface__["data"][0], info.dtype, info.shape
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:

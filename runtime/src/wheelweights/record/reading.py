@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from wheelweights.errors import RecordError, backticked, printable, quoted
+from wheelweights.errors import MissingRecordError, RecordError, backticked, printable, quoted
 from wheelweights.formats import HEAD_BYTES, Format, format_of, what_it_is
 from wheelweights.record.buffers import Buffers
 from wheelweights.record.faults import REINSTALL, damaged, malformed, truncated
@@ -83,7 +83,8 @@ def open_record(
             error.path = error.path or shown
             raise
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise RecordError(f"cannot be opened: {reason}", path=shown) from error
+        kind = MissingRecordError if isinstance(error, FileNotFoundError) else RecordError
+        raise kind(f"cannot be opened: {reason}", path=shown) from error
 
 
 def _reopened(path: str, mmap: bool, widen: bool, verify: bool) -> Record:

@@ -8,6 +8,7 @@ import os
 import stat
 import zlib
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import numpy as np
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Tensor", "write_record"]
+__all__ = ["Tensor", "appearing_whole", "write_record"]
 
 _CHUNK: Final = 1 << 20
 
@@ -91,7 +92,7 @@ def write_record(
     written; DtypeError for a dtype that a record cannot hold.
     """
     plan = _Plan.of(tensors, source_keys or {}, metadata or {})
-    with _appearing_whole(path) as file:
+    with appearing_whole(path) as file:
         file.write(bytes(plan.header_size))  # keeps the place: the checksums are not known yet
         crcs = [_write_buffer(file, buffer) for buffer in plan.buffers]
         size = file.tell()
@@ -106,8 +107,11 @@ def write_record(
 
 
 @contextlib.contextmanager
-def _appearing_whole(path: str | os.PathLike[str]) -> Generator[BinaryIO]:
-    """Give a file that gets its name once everything is written, and is removed if that fails."""
+def appearing_whole(path: str | os.PathLike[str]) -> Generator[BinaryIO]:
+    """Give a file that gets its name once everything is written, and is removed if that fails.
+
+    Raises RecordError, with the path, where the system refuses.
+    """
     from pathlib import Path  # noqa: PLC0415 (reading records needs no pathlib, and importing it takes longer)
 
     target = Path(path)
@@ -187,7 +191,8 @@ class _Plan:
             if number == len(buffers):
                 buffers.append(_Buffer(key, nbytes, tensor.blocks))
             source = source_keys.get(key, key)
-            _check_key(source)
+            if source != key:
+                _check_key(source)
             if (other := sources.setdefault(source, key)) != key:
                 raise _same_source(key, other, source)
             entries.append(_Entry(key, tensor.dtype, tuple(tensor.shape), number, None if source == key else source))
@@ -214,14 +219,16 @@ class _Plan:
     def _tensors(self, packer: Packer, crcs: list[int]) -> Iterator[bytes]:
         offsets = buffer_begins(buffer.nbytes for buffer in self.buffers)
         yield packer.pack_map_header(len(self.entries))
+        pack = packer.pack
+        names = tuple(map(pack, TENSOR_FIELDS))
         for entry in self.entries:
-            yield packer.pack(entry.key)
-            yield packer.pack_map_header(len(TENSOR_FIELDS) + (entry.source is not None))
-            for item in ("dtype", entry.dtype, "shape", list(entry.shape), "offset", offsets[entry.buffer], "crc32"):
-                yield packer.pack(item)
-            yield uint32(crcs[entry.buffer])
+            place = pack(offsets[entry.buffer]), uint32(crcs[entry.buffer])
+            values = (pack(entry.dtype), pack(list(entry.shape)), *place)
+            yield pack(entry.key)
+            yield packer.pack_map_header(len(names) + (entry.source is not None))
+            yield b"".join(chain.from_iterable(zip(names, values, strict=True)))
             if entry.source is not None:
-                yield packer.pack("source") + packer.pack(entry.source)
+                yield pack("source") + pack(entry.source)
 
 
 class _ArrayTensor:
