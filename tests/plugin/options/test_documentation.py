@@ -48,7 +48,10 @@ def test_the_schema_knows_every_option() -> None:
     record = schema["properties"]["records"]["items"]
     assert set(record["properties"]) == set(map(toml_name, specs(RecordOptions)))
     assert record["required"] == ["source", "output"]
-    assert record["properties"]["precision"]["enum"] == ["keep", "full", "half", "double", "bfloat16"]
+    word, rules = record["properties"]["precision"]["anyOf"]
+    assert word["enum"] == ["keep", "full", "half", "double", "bfloat16"]
+    assert rules["items"]["required"] == ["pattern", "dtype"]
+    assert record["properties"]["precision"]["default"] == "keep"
     assert record["properties"]["reindex"] == {
         "description": specs(RecordOptions)[Option("reindex")].help, "type": "boolean", "default": True,
     }  # fmt: skip

@@ -140,3 +140,20 @@ def test_an_output_found_by_a_glob_as_a_source_is_an_error(tmp_path):
     assert _unresolved(_options(("a/*", "a/{stem}.mpk")), root) == (
         f"{AT}.output: expected a path of its own, found that of {AT}.source: `a/x.mpk`"
     )
+
+
+def test_a_golden_file_takes_the_name_of_its_source(tmp_path):
+    root = _project(tmp_path, "w/a.pt", "w/b.pt", "g/a.npz", "g/b.npz")
+    resolved = resolve(
+        load({"records": [{"source": "w/*.pt", "output": "{stem}.mpk", "golden": "g/{stem}.npz"}]}), root
+    )
+    assert [job.options.golden for job in resolved] == [str(root / "g/a.npz"), str(root / "g/b.npz")]
+
+
+@pytest.mark.parametrize(("there", "found"), [("other.txt", "none"), ("g.npz/x", "a folder")])
+def test_a_golden_file_must_be_there(tmp_path, there, found):
+    root = _project(tmp_path, "weights/digits.pt", there)
+    assert _unresolved(load({"records": [RECORD | {"golden": "g.npz"}]}), root) == (
+        f"{AT}.golden: expected a file, found {found}: `g.npz`\n"
+        "  Make it in torch: hatch_wheelweights.golden(model, *inputs, path=...)."
+    )

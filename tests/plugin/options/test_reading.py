@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from hatch_wheelweights import Checkpoint, convert, open_checkpoint
 from hatch_wheelweights.errors import ConfigError
 from hatch_wheelweights.options.model import ConversionOptions, TensorOptions, specs
 from hatch_wheelweights.options.reading import read_keywords
+from hatch_wheelweights.options.values import precision_rules
 from making.checkpoints import zip_checkpoint
 
 
@@ -23,6 +25,15 @@ def test_rejects_text_that_a_record_cannot_hold():
     with pytest.raises(ConfigError) as caught:
         read_keywords(ConversionOptions, {"metadata": {"license": "M\udcffT"}})
     assert str(caught.value) == "metadata.license: expected text, found half of a character in 'M\\udcffT'"
+
+
+def test_reads_rules_of_precision_as_tables_and_as_pairs():
+    rules: list[Any] = [("^head", "keep"), {"pattern": "", "dtype": "float16"}]
+    expected = ConversionOptions(precision=(("^head", "keep"), ("", "float16")))
+    assert read_keywords(ConversionOptions, {"precision": rules}) == expected
+    assert read_keywords(ConversionOptions, {"precision": tuple(rules)}) == expected
+    assert [str(rule) for rule in precision_rules(rules)] == ["`^head` -> `keep`", "`` -> `float16`"]
+    assert [str(rule) for rule in precision_rules("half")] == ["`` -> `half`"]
 
 
 def test_none_leaves_the_default():
@@ -46,6 +57,14 @@ def test_gathers_all_faults():
     [
         pytest.param("precision", "float16", "precision: expected `keep`, `full`, `half`, `double` or `bfloat16`, "
             "found `float16`\n  Write half.", id="precision"),
+        pytest.param("precision", [("a", "hlaf")], "precision[0].dtype: expected a precision or a dtype, found `hlaf`\n"
+            "  Did you mean `half`?", id="precision of a rule"),
+        pytest.param("precision", ("a", "half"), "configuration: 2 faults: precision[0], precision[1]\n"
+            "  precision[0]: expected a table of `pattern` and `dtype`, found a string (`a`)\n"
+            '    Write, say: precision=[{"pattern": "^head\\\\.", "dtype": "keep"}, {"pattern": "", "dtype": "half"}]\n'
+            "  precision[1]: expected a table of `pattern` and `dtype`, found a string (`half`)\n"
+            '    Write, say: precision=[{"pattern": "^head\\\\.", "dtype": "keep"}, {"pattern": "", "dtype": "half"}]',
+            id="a pair that is no list of pairs"),
         pytest.param("include", "conv", "include: expected an array of strings, found a string (`conv`)\n"
             "  Put it in brackets: ['conv']", id="include"),
         pytest.param("key_remap", [["a", "b"]], "key_remap[0]: expected a table of `pattern` and `replacement`, "

@@ -97,6 +97,13 @@ def test_lets_the_options_of_hatch_itself_pass():
     assert load({**_table(), **hatchs}) == load(_table())
 
 
+def test_reads_rules_of_precision():
+    rules = [{"pattern": "^head", "dtype": "keep"}, {"pattern": "", "dtype": "half"}, {"pattern": "x", "dtype": "int8"}]
+    read = (("^head", "keep"), ("", "half"), ("x", "int8"))
+    assert load({"records": [{**RECORD, "precision": rules}]}).records[0].precision == read
+    assert load({"records": [{**RECORD, "precision": []}]}).records[0].precision == "keep"
+
+
 def test_never_changes_the_table():
     table = {"compression": "stored", **_table(key_remap=[{"pattern": "a", "replacement": "b"}], metadata={"a": "b"})}
     before = copy.deepcopy(table)
@@ -372,7 +379,59 @@ def test_rejects_a_table_of_another_shape(table, message):
         (
             "precision",
             16.5,
-            "precision: expected `keep`, `full`, `half`, `double` or `bfloat16`, found a float (16.5)",
+            "precision: expected a string or an array of tables of `pattern` and `dtype`, found a float (16.5)",
+        ),
+        (
+            "precision",
+            {"pattern": "a", "dtype": "half"},
+            (
+                "precision: expected an array of tables, found a table\n"
+                "  Put it in brackets: precision = [{ pattern = '^head\\.', dtype = \"keep\" }, "
+                '{ pattern = "", dtype = "half" }]'
+            ),
+        ),
+        (
+            "precision",
+            ["half"],
+            (
+                "precision[0]: expected a table of `pattern` and `dtype`, found a string (`half`)\n"
+                "  Write, say: precision = [{ pattern = '^head\\.', dtype = \"keep\" }, "
+                '{ pattern = "", dtype = "half" }]'
+            ),
+        ),
+        ("precision", [{"pattern": "a"}], "precision[0].dtype: expected a string, found nothing"),
+        (
+            "precision",
+            [{"pattern": "a", "dtype": "half", "dtpye": "int8"}],
+            "precision[0].dtpye: unknown option\n  Did you mean `dtype`?",
+        ),
+        (
+            "precision",
+            [{"pattern": "a", "dtype": "half"}, {"pattern": "b", "dtype": "flaot16"}],
+            "precision[1].dtype: expected a precision or a dtype, found `flaot16`\n  Did you mean `float16`?",
+        ),
+        (
+            "precision",
+            [{"pattern": "a", "dtype": "fp16"}],
+            "precision[0].dtype: expected a precision or a dtype, found `fp16`\n  Write half.",
+        ),
+        (
+            "precision",
+            [{"pattern": "a", "dtype": "qqq"}],
+            (
+                "precision[0].dtype: expected a precision or a dtype, found `qqq`\n"
+                "  Write one of: keep, full, half, double, bfloat16, bool, int8, int16, int32, int64, uint8, uint16, "
+                "uint32, uint64, float16, float32, float64, complex64, complex128, float8_e4m3fn, float8_e4m3fnuz, "
+                "float8_e5m2, float8_e5m2fnuz, float8_e8m0fnu."
+            ),
+        ),
+        (
+            "precision",
+            [{"pattern": "(a", "dtype": "half"}],
+            (
+                "precision[0].pattern: missing ), unterminated subpattern at position 0\n    (a\n    ^\n"
+                "  Close the group, or write \\( to match a literal parenthesis."
+            ),
         ),
         (
             "include",
@@ -443,8 +502,43 @@ def test_rejects_an_output_that_is_a_source():
     )
 
 
+@pytest.mark.parametrize(
+    ("golden", "message"),
+    [
+        ("weights/golden.npy", "expected a path ending in `.npz`, found `weights/golden.npy`"),
+        ("{name}.npz", "expected no braces but `{stem}`, found `{name}`"),
+        (
+            "../golden.npz",
+            (
+                "expected a path inside the project, found `..` in `../golden.npz`\n"
+                "  Move the file into the project: an sdist holds nothing from outside."
+            ),
+        ),
+        (3, "expected a string, found an integer (3)"),
+    ],
+)
+def test_rejects_a_golden_path_that_can_be_none(golden, message):
+    assert _faults({"records": [RECORD | {"golden": golden}]}) == f"{AT}.golden: {message}"
+
+
+def test_rejects_one_golden_file_for_several_checkpoints():
+    record = {"source": "weights/*.pt", "output": "{stem}.mpk", "golden": "golden.npz"}
+    assert _faults({"records": [record]}) == (
+        f"{AT}.golden: expected `{{stem}}` in it because `source` is a glob, found `golden.npz`\n"
+        "  Make a file for each checkpoint: no two give the same outputs."
+    )
+
+
+def test_rejects_an_output_where_a_golden_record_goes():
+    records = [RECORD | {"golden": "golden.npz"}, {"source": "b.pt", "output": "src/digits/Digits.golden.mpk"}]
+    assert _faults({"records": records}) == (
+        "hooks.wheelweights.records[1].output: expected a path of its own, found that of the golden record of "
+        "hooks.wheelweights.records[0]\n  Give every record an output of its own."
+    )
+
+
 words = """records compression source output top-level-key key-remap reindex precision include exclude config-key
-metadata whole-model debug pattern replacement other"""
+golden metadata whole-model debug pattern replacement other"""
 keys = st.sampled_from(words.split())
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates(),

@@ -1,43 +1,43 @@
-"""Casting: what each precision makes of each dtype, what does not fit, and that it is done a block at a time."""
+"""Precision: which dtype every tensor gets, by a word or by rules, and what is said of it; nothing is read for that."""
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
-import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
-from hatch_wheelweights.errors import CheckpointError
 from hatch_wheelweights.options.model import Precision
-from hatch_wheelweights.steps import precision
 from hatch_wheelweights.steps.precision import cast_tensors
+from hatch_wheelweights.steps.report import Report
 from making.tensors import faulty, lazy, sealed
 from wheelweights.dtypes import DTYPES, numpy_dtype
 
-FLOAT8 = [name for name in DTYPES if name.startswith("float8")]
-
 
 def _cast(tensor, precision):
-    cast, notes = cast_tensors({"w": tensor.named("w")}, precision)
+    cast, notes = cast_tensors({"w": tensor.named("w")}, precision, Report())
     return cast["w"], notes.get("w")
+
+
+def _dtypes(tensors, precision):
+    """Return the dtype of each tensor and the warnings."""
+    report = Report()
+    cast, _ = cast_tensors(tensors, precision, report)
+    return [tensor.dtype for tensor in cast.values()], [str(warning) for warning in report.warnings]
 
 
 def _expected(dtype: str, precision: str) -> str:
     table = {
-        "full": ("float32", "int32", "complex64"),
-        "half": ("float16", "int16", None),
-        "double": ("float64", "int64", "complex128"),
-        "bfloat16": ("bfloat16", None, None),
-        "keep": (None, None, None),
+        "full": ("float32", "complex64"),
+        "half": ("float16", None),
+        "double": ("float64", "complex128"),
+        "bfloat16": ("bfloat16", None),
+        "keep": (None, None),
     }
-    floats, ints, complexes = table[precision]
+    floats, complexes = table[precision]
     if (dtype, precision) == ("float8_e8m0fnu", "half") or dtype == "bool":
         return dtype
-    return {"f": floats, "b": floats, "i": ints, "u": ints, "c": complexes}[dtype[0]] or dtype
+    return {"f": floats, "b": floats, "c": complexes}.get(dtype[0]) or dtype
 
 
 @pytest.mark.parametrize("precision", get_args(Precision))
@@ -53,109 +53,22 @@ def test_casts_every_dtype_as_the_precision_says(dtype, precision):
 
 def test_keeps_every_tensor_as_it_is_without_a_precision():
     tensor = sealed()
-    assert cast_tensors({"w": tensor}, "keep")[0]["w"] is tensor
+    assert cast_tensors({"w": tensor}, "keep", Report())[0]["w"] is tensor
 
 
-@pytest.mark.parametrize("precision", ["full", "double", "half", "bfloat16"])
-def test_reads_no_float_before_it_is_asked_for(precision):
-    _cast(sealed("float32"), precision)
-    _cast(sealed("bool"), precision)
-    _cast(sealed("uint8"), precision)  # every uint8 fits everywhere
-    _cast(sealed("complex64"), precision)
+@pytest.mark.parametrize("precision", get_args(Precision))
+@pytest.mark.parametrize("dtype", [name for name in DTYPES if "int" in name or name == "bool"])
+def test_leaves_integers_and_bools_to_themselves(dtype, precision):
+    tensor = sealed(dtype).named("w")
+    for asked in (precision, [("", precision)]):
+        cast, note = _cast(tensor, asked)
+        assert (cast.tie, cast.dtype, cast.read, note) == (tensor.tie, dtype, tensor.read, None)
 
 
-# Integers
-
-
-@pytest.mark.parametrize(
-    ("values", "dtype", "precision", "kept", "note"),
-    [
-        ([32767, -32768], "int64", "half", "int16", None),
-        ([32768, 0], "int64", "half", "int64", "kept int64: int16 cannot hold 32,768"),
-        ([0, -32769], "int64", "half", "int64", "kept int64: int16 cannot hold -32,769"),
-        ([2**31 - 1, -(2**31)], "int64", "full", "int32", None),
-        ([2**31], "int64", "full", "int64", "kept int64: int32 cannot hold 2,147,483,648"),
-        ([2**63 - 1], "uint64", "double", "int64", None),
-        ([2**63], "uint64", "double", "uint64", "kept uint64: int64 cannot hold 9,223,372,036,854,775,808"),
-        ([2**40], "int64", "bfloat16", "int64", None),
-        ([], "int64", "half", "int16", None),
-    ],
-)
-def test_casts_integers_only_where_every_value_fits(values, dtype, precision, kept, note):
-    tensor, said = _cast(lazy(values, dtype), precision)
-    assert (tensor.dtype, said) == (kept, note)
-    np.testing.assert_array_equal(tensor.numpy(), np.array(values, dtype))
-
-
-def test_finds_a_misfit_in_the_last_block():
-    tensor, note = _cast(lazy([*range(99), 40_000], "int64", blocks=10), "half")
-    assert (tensor.dtype, note) == ("int64", "kept int64: int16 cannot hold 40,000")
-
-
-def test_reads_tied_integers_once_to_decide():
-    reads = []
-    tensor = lazy([1, 2], "int64")
-
-    def read():
-        reads.append(1)
-        return tensor.read()
-
-    counted = type(tensor)(tensor.dtype, tensor.shape, read, tensor.tie)
-    cast_tensors({"a": counted, "b": counted}, "half")
-    assert len(reads) == 1
-
-
-# Floats
-
-
-@pytest.mark.parametrize(
-    ("value", "dtype", "precision", "goal"),
-    [
-        (65520.0, "float32", "half", "float16"),
-        (-1e10, "float64", "half", "float16"),
-        (3e38, "bfloat16", "half", "float16"),
-        (1e39, "float64", "full", "float32"),
-        (3.4e38, "float32", "bfloat16", "bfloat16"),
-        (1e300, "float64", "bfloat16", "bfloat16"),
-        (1e300j, "complex128", "full", "complex64"),
-        (complex(1e300, np.inf), "complex128", "full", "complex64"),
-    ],
-)
-def test_rejects_a_finite_value_that_would_become_infinite(value, dtype, precision, goal):
-    array = np.array([1, value, -np.inf, 0.5]).astype(numpy_dtype(dtype))
-    tensor, _ = _cast(lazy(array, blocks=2), precision)
-    with pytest.raises(CheckpointError) as caught:
-        tensor.numpy()
-    first, remedy = str(caught.value).splitlines()
-    assert first.startswith(f"tensor `w`: expected finite values that `{goal}` can hold, found the magnitude ")
-    assert remedy.startswith('  Use precision="keep"')
-    assert caught.value.found == pytest.approx(
-        abs(np.array(value).astype(array.dtype).astype(complex).real or abs(value))
-    )
-
-
-def test_names_the_largest_of_all_values_that_overflow():
-    tensor, _ = _cast(lazy([7e4, 1.0, 9e4, 8e4], "float32", blocks=4), "half")
-    with pytest.raises(CheckpointError) as caught:
-        tensor.numpy()
-    assert str(caught.value) == (
-        "tensor `w`: expected finite values that `float16` can hold, found the magnitude 90000\n"
-        '  Use precision="keep", or `bfloat16`, which has the range of float32.'
-    )
-
-
-def test_keeps_infinities_and_nans():
-    tensor, _ = _cast(lazy([np.inf, -np.inf, np.nan, 65504.0], "float64"), "half")
-    np.testing.assert_array_equal(tensor.numpy(), np.array([np.inf, -np.inf, np.nan, 65504.0], np.float16))
-
-
-@pytest.mark.parametrize("precision", ["full", "half", "double", "bfloat16"])
-@pytest.mark.parametrize("dtype", FLOAT8)
-def test_widens_every_value_of_float8_exactly(dtype, precision):
-    codes = np.arange(256, dtype=np.uint8).view(numpy_dtype(dtype))
-    tensor, note = _cast(lazy(codes), precision)
-    np.testing.assert_array_equal(tensor.numpy().astype(np.float64), codes.astype(np.float64))
-    assert (note is None) == (tensor.dtype != dtype)
+@pytest.mark.parametrize("precision", [*get_args(Precision), [("", "int8")], [("", "float64")], [("", "bool")]])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_reads_nothing_before_it_is_asked_for(dtype, precision):
+    _cast(sealed(dtype), precision)
 
 
 def test_says_why_a_dtype_without_a_counterpart_is_kept():
@@ -163,44 +76,139 @@ def test_says_why_a_dtype_without_a_counterpart_is_kept():
     assert _cast(sealed("float8_e8m0fnu"), "half")[1] == "kept float8_e8m0fnu: float16 does not have its range"
 
 
+def test_warns_once_of_all_tensors_that_keep_a_dtype_for_one_reason():
+    tensors = {"a": sealed("complex64"), "b": sealed("complex64"), "c": sealed("float8_e8m0fnu"), "d": sealed()}
+    assert _dtypes(tensors, "half")[1] == [
+        "`a`, `b`: kept complex64: there is no complex dtype of this precision",
+        "`c`: kept float8_e8m0fnu: float16 does not have its range",
+    ]
+    assert _dtypes(tensors, "keep")[1] == _dtypes(tensors, [("", "keep")])[1] == []
+
+
 def test_passes_tensors_that_cannot_be_read_through_untouched():
-    for tensor in (faulty("float32"), faulty("int64"), faulty("qint8")):
-        cast, notes = cast_tensors({"w": tensor}, "half")
-        assert cast["w"] is tensor
-        assert notes == {}
+    for precision in ("half", [("", "int8")]):
+        for tensor in (faulty("float32"), faulty("int64"), faulty("qint8")):
+            cast, notes = cast_tensors({"w": tensor}, precision, Report())
+            assert cast["w"] is tensor
+            assert notes == {}
 
 
 def test_leaves_tied_tensors_tied_and_others_not():
     tied = lazy([1.0])
-    cast, _ = cast_tensors({"a": tied, "b": tied.named("b"), "c": lazy([1.0])}, "half")
+    cast, _ = cast_tensors({"a": tied, "b": tied.named("b"), "c": lazy([1.0])}, "half", Report())
     assert cast["a"].tie == cast["b"].tie
     assert cast["a"].tie not in (cast["c"].tie, tied.tie)
 
 
-def test_casts_a_whole_mapped_tensor_in_small_pieces(monkeypatch):
-    monkeypatch.setattr(precision, "BLOCK_BYTES", 64)
-    array = np.arange(100, dtype=np.float32)
-    tensor, _ = _cast(lazy(array), "double")
-    blocks = list(tensor.blocks())
-    assert max(block.nbytes for block in blocks) == 64
-    np.testing.assert_array_equal(np.concatenate(blocks), array)
+# Running statistics
 
 
-FORMATS = {"half": (np.float16, 2.0**-11, 2.0**-25), "bfloat16": (ml_dtypes.bfloat16, 2.0**-8, 2.0**-134)}
+def test_keeps_running_statistics_under_half_and_notes_it():
+    tensors = {
+        "bn.running_mean": sealed(),
+        "bn.running_var": sealed("float64"),
+        "running_var": sealed(),
+        "bn.weight": sealed(),
+        "running_var.weight": sealed(),
+        "running_vars": sealed(),
+    }
+    report = Report()
+    cast, notes = cast_tensors(tensors, "half", report)
+    kept = ["float32", "float64", "float32"]
+    assert [tensor.dtype for tensor in cast.values()] == [*kept, *["float16"] * 3]
+    assert list(notes) == ["bn.running_mean", "bn.running_var", "running_var"]
+    assert notes["bn.running_var"] == "kept float64: float16 is too coarse for running statistics"
+    assert (report.warnings, report.notes) == ([], [])
 
 
-@pytest.mark.parametrize("precision", FORMATS)
-@given(values=hnp.arrays(np.float32, hnp.array_shapes(max_dims=3, min_side=0), elements=st.floats(-6e4, 6e4, width=32)))
-def test_casts_there_and_back_within_half_a_unit_of_the_format(precision, values):
-    _, relative, absolute = FORMATS[precision]
-    there, _ = _cast(lazy(values), precision)
-    back, _ = _cast(there, "full")
-    exact, result = values.astype(np.float64), back.numpy().astype(np.float64)
-    assert np.all(np.abs(result - exact) <= np.maximum(np.abs(exact) * relative, absolute))
+def test_knows_running_statistics_by_their_old_name_too():
+    assert _cast(sealed().named("bn.running_var"), "half")[0].dtype == "float16", "`named` names the source"
+    cast, _ = cast_tensors({"norm.variance": sealed().named("bn.running_var")}, "half", Report())
+    assert cast["norm.variance"].dtype == "float32"
 
 
-@given(values=hnp.arrays(np.float32, hnp.array_shapes(), elements=st.floats(width=32)), blocks=st.integers(1, 5))
-def test_casts_to_double_and_back_without_any_error(values, blocks):
-    there, _ = _cast(lazy(values, blocks=blocks), "double")
-    back, _ = _cast(there, "full")
-    np.testing.assert_array_equal(back.numpy(), values)
+def test_casts_running_statistics_to_every_other_precision_and_by_name():
+    asked: list[tuple[Any, str]] = [
+        ("bfloat16", "bfloat16"),
+        ("double", "float64"),
+        ([("", "float16")], "float16"),
+    ]
+    for precision, dtype in asked:
+        cast, notes = cast_tensors({"running_var": sealed()}, precision, Report())
+        assert (cast["running_var"].dtype, notes) == (dtype, {})
+    assert cast_tensors({"running_var": sealed("float16")}, "half", Report())[1] == {}, "nothing was kept from it"
+    assert _dtypes({"running_var": sealed()}, [("var", "half")]) == (["float32"], [])
+
+
+# Rules
+
+
+def test_the_first_rule_that_matches_counts_and_none_keeps():
+    tensors = {"head.w": sealed(), "body.w": sealed(), "body.ids": sealed("int64"), "other": sealed()}
+    rules: list[Any] = [("^head", "keep"), ("ids$", "int32"), {"pattern": "^(head|body)", "dtype": "bfloat16"}]
+    assert _dtypes(tensors, rules) == (["float32", "bfloat16", "int32", "float32"], [])
+
+
+def test_patterns_are_searched_anywhere_in_the_final_key():
+    renamed = sealed().named("old.w")
+    assert _dtypes({"new.w": renamed}, [("old", "half"), ("w", "double")])[0] == ["float64"]
+    assert _dtypes({"a.b.c": sealed()}, [(r"\.b\.", "half")])[0] == ["float16"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_rule_that_names_a_dtype_casts_every_tensor_to_it(dtype):
+    array = np.array([1.0, 2.0]).astype(numpy_dtype("float8_e8m0fnu" if dtype == "float8_e8m0fnu" else "float32"))
+    if dtype == "bool":
+        array = np.array([1.0, 0.0])
+    rules = [("", dtype)] if dtype != "bfloat16" else [("", "bfloat16")]  # a precision, for floats
+    tensor, _ = _cast(lazy(array), rules)
+    assert tensor.dtype == dtype
+    np.testing.assert_array_equal(tensor.numpy().astype(complex), array.astype(complex))
+
+
+def test_no_rule_is_keep():
+    tensor = sealed()
+    assert cast_tensors({"w": tensor}, [], Report())[0]["w"] is tensor
+
+
+def test_warns_of_a_rule_that_matches_nothing_with_the_nearest_keys():
+    tensors = {"head.weight": sealed(), "body.weight": sealed()}
+    assert _dtypes(tensors, [(r"^haed\.", "half")])[1] == [
+        r"precision[0] matches nothing: `^haed\.` -> `half`; the nearest keys are `head.weight`, `body.weight`"
+    ]
+
+
+def test_warns_of_a_rule_whose_keys_have_all_met_another_before():
+    tensors = {"head.w": sealed(), "body.w": sealed()}
+    assert _dtypes(tensors, [("", "half"), ("^head", "keep")])[1] == [
+        "precision[1] has no effect, as rules before it match the same keys: `^head` -> `keep`"
+    ]
+    assert _dtypes(tensors, [("^head", "keep"), ("^body", "half"), ("", "double")])[1] == [], "for whatever is left"
+
+
+def test_warns_where_tied_tensors_get_several_dtypes():
+    tied = sealed()
+    tensors = {"embed": tied, "head": tied.named("head"), "other": sealed()}
+    assert _dtypes(tensors, [("head", "half")]) == (
+        ["float32", "float16", "float32"],
+        ["precision gives several dtypes to tensors that share memory, which the record holds apart: `embed`, `head`"],
+    )
+    assert _dtypes(tensors, [("h|e", "half")])[1] == []
+
+
+def test_many_tensors_share_one_warning_and_one_note():
+    report = Report()
+    tensors: dict[str, Any] = {f"small{i}": lazy(np.full(3, 1.1e-5, np.float32)) for i in range(10)}
+    tensors |= {f"zero{i}": lazy(np.array([1, 1e-9], np.float32)) for i in range(3)}
+    cast, _ = cast_tensors(tensors, "half", report)
+    assert (report.warnings, report.notes) == ([], []), "nothing is known before it is read"
+    for _ in range(2):
+        for tensor in cast.values():
+            list(tensor.blocks())
+    (warning,), (note,) = report.warnings, report.notes
+    shown = ", ".join(f"`small{i}` (0.244% of 1.1e-05 in `float16`)" for i in range(8))
+    assert str(warning) == (
+        f"tensors too small for their new dtype lose more than rounding: {shown} and 2 more; "
+        "a rule of precision can keep them"
+    )
+    assert str(note) == ("rounded to 0, being too small for their new dtype: 3 values of `zero0`, `zero1`, `zero2`")

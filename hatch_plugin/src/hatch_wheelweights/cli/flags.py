@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from hatch_wheelweights.errors import Option
     from hatch_wheelweights.options.model import Spec
+    from hatch_wheelweights.options.values import Flag
 
     Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -41,9 +42,10 @@ def spelling_of(model: type[Any]) -> Spelling:
     An option that is on by default is named by the flag that turns it off: `--no-reindex`.
     """
     on = _on_by_default(model)
+    forms: dict[str, Flag] = {option: spec.kind.flag for option, spec in specs(model).items()}
     return Spelling(
         name=lambda name: _flag(name, negated=name in on),
-        setting=_setting,
+        setting=lambda name, value: _setting(name, value, forms.get(name)),
         setting_it=lambda settings: f"Add: {' '.join(settings)}",
     )
 
@@ -52,11 +54,14 @@ def _flag(name: str, *, negated: bool = False) -> str:
     return f"--{'no-' if negated else ''}{name.replace('_', '-')}"
 
 
-def _setting(name: str, value: object) -> str:
+def _setting(name: str, value: object, form: Flag | None) -> str:
     """Return a flag with its value: once, or as often as the value has parts."""
     if isinstance(value, bool):
         return _flag(name, negated=not value)
-    return " ".join(" ".join([_flag(name), *map(_in_a_shell, words)]) for words in _words(value))
+    given = _words(value)
+    if form == "word or rules":
+        given = [["=".join(words)] for words in given]
+    return " ".join(" ".join([_flag(name), *map(_in_a_shell, words)]) for words in given)
 
 
 def _words(value: object) -> list[list[str]]:
@@ -110,7 +115,9 @@ def _form(spec: Spec, *, negated: bool) -> dict[str, Any]:
     if kind.flag == "word":
         return {"metavar": "|".join(kind.names), "help": spec.help}
     words = len(kind.names) if kind.flag == "pairs" else 1
-    return {"multiple": True, "nargs": words, "metavar": " ".join(kind.names), "help": f"{spec.help} Repeatable."}
+    between = "|" if kind.flag == "word or rules" else " "
+    metavar = between.join(kind.names)
+    return {"multiple": True, "nargs": words, "metavar": metavar, "help": f"{spec.help} Repeatable."}
 
 
 # How they are read
@@ -142,7 +149,22 @@ def _given(option: Option, spec: Spec, value: Any, faults: Faults, *, negated: b
     """Return the value that a flag gives to an option."""
     if spec.kind.flag == "switch":
         return not negated
+    if spec.kind.flag == "word or rules":
+        return _word_or_rules(option, spec, value, faults)
     return _table(option, spec, value, faults) if spec.kind.flag == "assignments" else value
+
+
+def _word_or_rules(option: Option, spec: Spec, values: Sequence[str], faults: Faults) -> object:
+    """Return the only word, or a rule for each value; the word of a rule follows its last equals sign."""
+    if len(values) == 1 and "=" not in values[0]:
+        return values[0]
+    for value in values:
+        if "=" not in value:
+            fact = f"expected {spec.kind.names[-1]} each time, or one word alone, found {quoted(value)} among others"
+            faults.add(Place((option,)), fact, remedy=f"For all the other tensors, write it last: ={value}")
+            return None
+    rules = (value.rpartition("=") for value in values)
+    return tuple((pattern, word) for pattern, _, word in rules)
 
 
 def _table(option: Option, spec: Spec, assignments: Sequence[str], faults: Faults) -> dict[str, str]:

@@ -11,10 +11,12 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias, TypeVar, cast
+from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 from hatch_wheelweights.errors import Option
-from hatch_wheelweights.options.values import BOOLEAN, KEYS, PATH, PATTERNS, RULES, TEXTS, Kind, choice
+from hatch_wheelweights.options.precisions import Precision
+from hatch_wheelweights.options.values import BOOLEAN, KEYS, PATH, PATTERNS, PRECISIONS, RULES, TEXTS, Kind, choice
+from wheelweights.plain import is_dict
 
 __all__ = [
     "Compression",
@@ -29,13 +31,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-Precision: TypeAlias = Literal["keep", "full", "half", "double", "bfloat16"]
 Compression: TypeAlias = Literal["deflated", "stored"]
-
-_OTHER_NAMES: Final = {
-    "float32": "full", "fp32": "full", "float": "full", "float16": "half", "fp16": "half",
-    "float64": "double", "fp64": "double", "bf16": "bfloat16",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,7 +47,7 @@ class Spec:
 def _option(default: T, kind: Kind[Any], help: str, example: str = "") -> T:  # noqa: A002 (the word that click uses)
     metadata = {"spec": Spec(kind, help, example)}
     made: Any = dataclasses.field(default=default, metadata=metadata)
-    if isinstance(default, dict):
+    if is_dict(default):
         made = dataclasses.field(default_factory=default.copy, metadata=metadata)
     return cast("T", made)
 
@@ -75,14 +71,20 @@ class TensorOptions:
         r"[{ pattern = 'conv\.(.*)', replacement = '$1' }]",
     )
     reindex: bool = _option(True, BOOLEAN, "Close gaps in layer numbers, such as that between layers.0 and layers.2.")
-    precision: Precision = _option(
-        "keep", choice(Precision, _OTHER_NAMES), "Cast the numbers; keep leaves them as they are."
+    precision: Precision | Sequence[tuple[str, str] | Mapping[str, str]] = _option(
+        "keep",
+        PRECISIONS,
+        "Cast floats to a precision; by rules also tensors one by one, to any dtype: the first that matches counts.",
+        '"half"',
     )
     include: Sequence[str] = _option(
         (), PATTERNS, "Take only the tensors whose new key has a match of one of these.", r"['^encoder\.']"
     )
     exclude: Sequence[str] = _option(
-        (), PATTERNS, "Leave out the tensors whose new key has a match of one of these.", r"['\.num_batches_tracked$']"
+        (),
+        PATTERNS,
+        "Leave out the tensors whose new key, and the objects whose key, has a match of one of these.",
+        r"['\.num_batches_tracked$']",
     )
     whole_model: bool = _option(
         False, BOOLEAN, "Take the parameters out of a pickled module, torch.save(model), running nothing."
@@ -95,6 +97,9 @@ class ConversionOptions(TensorOptions):
 
     config_key: str | Sequence[str] = _option(
         (), KEYS, "The key of the configuration to bake into the record; several lead to a nested one.", '"my_config"'
+    )
+    golden: str | os.PathLike[str] | None = _option(
+        None, PATH, "Inputs and torch's outputs (.npz), shipped beside the record for ww.check.", '"weights/golden.npz"'
     )
     metadata: Mapping[str, str] = _option({}, TEXTS, "Free text for the record's metadata.", '{ license = "MIT" }')
     debug: bool = _option(False, BOOLEAN, "Print the table of keys.")

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Final
 
-from hatch_wheelweights.errors import Faults
+from hatch_wheelweights.errors import GOLDEN, Faults
 from hatch_wheelweights.options.toml import record_place
 from hatch_wheelweights.options.values import read_string
 from wheelweights.errors import backticked, did_you_mean, listed
+from wheelweights.golden import golden_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from hatch_wheelweights.errors import Place
     from hatch_wheelweights.options.model import HookOptions, RecordOptions
 
-__all__ = ["Job", "check_output", "check_records", "check_source", "resolve"]
+__all__ = ["Job", "check_golden", "check_output", "check_records", "check_source", "resolve"]
 
 STEM: Final = "{stem}"
 CHECKPOINT_SUFFIXES: Final = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".index.json", ".tar", ".mpk", ".mpk.gz")
@@ -34,7 +35,10 @@ MAX_LOOKED_AT: Final = 10_000  # files, when looking for what may have been mean
 
 @dataclass(frozen=True)
 class Job:
-    """One record to make: its files, joined to the project's folder, and its options with both made plain."""
+    """One record to make: its files, joined to the project's folder, and its options with both made plain.
+
+    `golden`, in the options, is joined to the folder as well.
+    """
 
     source: Path
     output: Path
@@ -50,13 +54,27 @@ def resolve(options: HookOptions, root: str | os.PathLike[str]) -> tuple[Job, ..
     root = Path(root)
     faults = Faults()
     found = [
-        (record_place(i), dataclasses.replace(record, source=source, output=_output_of(record, source)))
+        (record_place(i), _for_source(record, source))
         for i, record in enumerate(options.records)
         for source in _sources(os.fspath(record.source), root, record_place(i) / "source", faults)
     ]
     _check_distinct(found, faults)
+    for place, record in found:
+        _check_golden_is_there(record, root, place / GOLDEN, faults)
     faults.raise_any()
-    return tuple(Job(root / record.source, root / record.output, record) for _, record in found)
+    return tuple(_job(root, record) for _, record in found)
+
+
+def _job(root: Path, record: RecordOptions) -> Job:
+    golden = None if record.golden is None else os.fspath(root / record.golden)
+    return Job(root / record.source, root / record.output, dataclasses.replace(record, golden=golden))
+
+
+def _check_golden_is_there(record: RecordOptions, root: Path, place: Place, faults: Faults) -> None:
+    if record.golden is not None and not (root / record.golden).is_file():
+        there = "a folder" if (root / record.golden).is_dir() else "none"
+        remedy = "Make it in torch: hatch_wheelweights.golden(model, *inputs, path=...)."
+        faults.add(place, f"expected a file, found {there}: {backticked(record.golden)}", remedy=remedy)
 
 
 def check_source(value: object, place: Place, faults: Faults) -> str:
@@ -87,6 +105,19 @@ def check_output(value: object, place: Place, faults: Faults) -> str:
     return plain
 
 
+def check_golden(value: object, place: Place, faults: Faults) -> str | None:
+    """Return the path of a file of golden outputs in its plain form, and note what is wrong with it."""
+    if not isinstance(value, str):
+        read_string(value, place, faults)
+        return None
+    plain = _relative(value, place, faults)
+    if braces := re.findall(r"\{[^{}]*\}?|\}", plain.replace(STEM, "")):
+        faults.add(place, f"expected no braces but {backticked(STEM)}, found {backticked(braces[0])}")
+    elif plain and PurePosixPath(plain).suffix != ".npz":
+        faults.add(place, f"expected a path ending in `.npz`, found {backticked(value)}")
+    return plain or None
+
+
 def check_records(records: Sequence[tuple[Place, RecordOptions]], faults: Faults) -> None:
     """Note what is wrong between sources and outputs, as far as it can be told without looking at files."""
     complete = [(place, record) for place, record in records if record.source and record.output]
@@ -95,8 +126,12 @@ def check_records(records: Sequence[tuple[Place, RecordOptions]], faults: Faults
             output = PurePosixPath(record.output)
             fact = f"expected {backticked(STEM)} in it because `source` is a glob, found {backticked(output)}"
             faults.add(place / "output", fact, remedy=f"Write {output.with_name(f'{STEM}.mpk')}.")
+        if _is_glob(record) and record.golden is not None and STEM not in os.fspath(record.golden):
+            fact = f"expected {backticked(STEM)} in it because `source` is a glob, found {backticked(record.golden)}"
+            remedy = "Make a file for each checkpoint: no two give the same outputs."
+            faults.add(place / GOLDEN, fact, remedy=remedy)
     plain = [(place, record) for place, record in complete if not _is_glob(record)]
-    named = [(place, dataclasses.replace(record, output=_output_of(record, record.source))) for place, record in plain]
+    named = [(place, _for_source(record, os.fspath(record.source))) for place, record in plain]
     _check_distinct(named, faults)
 
 
@@ -107,12 +142,16 @@ def _is_glob(record: RecordOptions) -> bool:
 def _check_distinct(records: Sequence[tuple[Place, RecordOptions]], faults: Faults) -> None:
     """Note outputs that are one file, on any system, and outputs that are a source."""
     sources = {_folded(record.source): place for place, record in records}
+    goldens = {_folded(golden_path(os.fspath(record.output))): place for place, record in records if record.golden}
     first: dict[str, RecordOptions] = {}
     for place, record in records:
         name = _folded(record.output)
         other = first.setdefault(name, record)
         if other is not record:
             faults.add(place / "output", _one_end(other, record), remedy="Give every record an output of its own.")
+        if name in goldens:
+            fact = f"expected a path of its own, found that of the golden record of {goldens[name]}"
+            faults.add(place / "output", fact, remedy="Give every record an output of its own.")
         if name in sources:
             fact = f"expected a path of its own, found that of {sources[name]}.source: {backticked(record.output)}"
             faults.add(place / "output", fact)
@@ -152,8 +191,12 @@ def _folded(path: str | os.PathLike[str]) -> str:
     return unicodedata.normalize("NFC", os.fspath(path).casefold())
 
 
-def _output_of(record: RecordOptions, source: str | os.PathLike[str]) -> str:
-    return os.fspath(record.output).replace(STEM, _stem(PurePosixPath(source).name))
+def _for_source(record: RecordOptions, source: str) -> RecordOptions:
+    """Return the record of one source: its name in the place of `{stem}`."""
+    stem = _stem(PurePosixPath(source).name)
+    golden = None if record.golden is None else os.fspath(record.golden).replace(STEM, stem)
+    output = os.fspath(record.output).replace(STEM, stem)
+    return dataclasses.replace(record, source=source, output=output, golden=golden)
 
 
 def _stem(name: str) -> str:

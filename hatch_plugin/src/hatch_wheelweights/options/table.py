@@ -6,18 +6,18 @@ together. Which files are meant is the business of `paths`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from hatch_wheelweights.errors import Faults, Option, Place
 from hatch_wheelweights.options.model import HookOptions, RecordOptions, specs
-from hatch_wheelweights.options.paths import check_output, check_records, check_source
+from hatch_wheelweights.options.paths import check_golden, check_output, check_records, check_source
 from hatch_wheelweights.options.reading import read_values
 from hatch_wheelweights.options.toml import TABLE, TOML, toml_name
 from hatch_wheelweights.options.values import key_as_written, refuse_unknown, said
+from wheelweights.plain import is_mapping, is_sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = ["load"]
 
@@ -49,10 +49,10 @@ def _by_name(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _records(tables: object, place: Place, faults: Faults) -> Iterable[tuple[Place, RecordOptions]]:
-    if isinstance(tables, Mapping):
+    if is_mapping(tables):
         remedy = f"Write [[tool.hatch.build.{place}]]."
         faults.add(place, "expected an array of tables, found a table", remedy=remedy)
-    elif not isinstance(tables, list | tuple) and tables is not None:
+    elif tables is not None and not is_sequence(tables):
         faults.add(place, f"expected an array of tables, found {said(tables)}")
     elif not tables:
         remedy = "Add such a table to pyproject.toml."
@@ -70,7 +70,7 @@ def _example(place: Place) -> list[str]:
 
 
 def _record(table: object, place: Place, faults: Faults) -> RecordOptions:
-    if not isinstance(table, Mapping):
+    if not is_mapping(table):
         faults.add(place, f"expected a table, found {said(table)}")
         return RecordOptions("", "")
     known = specs(RecordOptions)
@@ -79,9 +79,10 @@ def _record(table: object, place: Place, faults: Faults) -> RecordOptions:
             remedy = f"Write, say: {toml_name(option)} = {spec.example}"
             faults.add(place / option, "expected a path, found nothing", remedy=remedy)
     _refuse_unknown(table, known, place, faults)
-    readers = {"source": check_source, "output": check_output}
+    readers = {"source": check_source, "output": check_output, "golden": check_golden}
     values = read_values(RecordOptions, _by_name(table), place, faults, readers)
-    return RecordOptions(**{"source": "", "output": "", **values})
+    required: dict[str, Any] = {"source": "", "output": ""}
+    return RecordOptions(**required | values)
 
 
 def _refuse_unknown(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from hatch_wheelweights.errors import Place, Spelling
 from wheelweights.errors import printable
+from wheelweights.plain import is_mapping, is_sequence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,9 +40,9 @@ def _toml_value(value: object) -> str:
     if isinstance(value, str):
         literal = "\\" in value and "'" not in value and value.isprintable()
         return f"'{value}'" if literal else printable(json.dumps(value, ensure_ascii=False))
-    if isinstance(value, Mapping):
+    if is_mapping(value):
         return f"{{ {', '.join(f'{name} = {_toml_value(one)}' for name, one in value.items())} }}"
-    return f"[{', '.join(map(_toml_value, value))}]" if isinstance(value, list | tuple) else json.dumps(value)
+    return f"[{', '.join(map(_toml_value, value))}]" if is_sequence(value) else json.dumps(value)
 
 
 def _lines_to_add(settings: Sequence[str]) -> str:

@@ -7,16 +7,19 @@ every fault with its place. Knows values alone: which options there are is in `m
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeVar, cast, get_args
 
-from hatch_wheelweights.errors import KEY_REMAP, ConfigError, Do, Setting
+from hatch_wheelweights.errors import KEY_REMAP, PRECISION, ConfigError, Do, Option, Setting
 from hatch_wheelweights.options.patterns import parse_pattern
+from hatch_wheelweights.options.precisions import OTHER_NAMES, Precision, PrecisionRule, parse_precision_rule
 from hatch_wheelweights.options.rules import Rule, parse_rule
 from wheelweights.errors import backticked, did_you_mean, quoted
+from wheelweights.plain import is_mapping, is_sequence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,12 +31,14 @@ __all__ = [
     "KEYS",
     "PATH",
     "PATTERNS",
+    "PRECISIONS",
     "RULES",
     "TEXTS",
     "Flag",
     "Kind",
     "choice",
     "key_as_written",
+    "precision_rules",
     "read_string",
     "refuse_unknown",
     "rule_of",
@@ -43,15 +48,21 @@ __all__ = [
 T = TypeVar("T")
 
 # How a command line gives a value: by being there, as one word, as a word each time the flag is there, as two words
-# each time, as KEY=VALUE each time.
-Flag: TypeAlias = Literal["switch", "word", "words", "pairs", "assignments"]
+# each time, as KEY=VALUE each time, as one word or as PATTERN=WORD each time.
+Flag: TypeAlias = Literal["switch", "word", "words", "pairs", "assignments", "word or rules"]
+
+
+def _as_it_is(value: object) -> object:
+    """Return a value in the form that a table has: what is a tuple here is an array there."""
+    return list(cast("tuple[object, ...]", value)) if isinstance(value, tuple) else value
 
 
 @dataclass(frozen=True)
 class Kind(Generic[T]):
     """A kind of value: its reader, its JSON schema, its name in the documentation, and its form as a flag.
 
-    `names` are the names of what a flag's words are; for a choice, the choices.
+    `names` are the names of what a flag's words are; for a choice, the choices. `plain` returns a value that has been
+    read in the form that a table has: the metadata of a record holds it.
     """
 
     read: Callable[[object, Place, Faults], T]
@@ -59,9 +70,12 @@ class Kind(Generic[T]):
     says: str
     flag: Flag
     names: tuple[str, ...] = field(default=("VALUE",))
+    plain: Callable[[T], object] = _as_it_is
 
 
 # Readers
+
+_STRING: Final = {"type": "string"}
 
 
 def _read_boolean(value: object, place: Place, faults: Faults) -> bool:
@@ -82,10 +96,17 @@ def read_string(value: object, place: Place, faults: Faults) -> str:
     return value
 
 
+def _read_path(value: object, place: Place, faults: Faults) -> str:
+    """Read a path: text, or from Python a `Path`."""
+    if isinstance(value, os.PathLike):
+        return read_string(os.fspath(cast("os.PathLike[str]", value)), place, faults)
+    return read_string(value, place, faults)
+
+
 def _read_keys(value: object, place: Place, faults: Faults) -> tuple[str, ...]:
     """Read one key, or the keys that lead to a nested value."""
     keys = [value] if isinstance(value, str) else value
-    if not isinstance(keys, list | tuple):
+    if not is_sequence(keys):
         faults.add(place, f"expected a string or an array of strings, found {said(value)}")
         return ()
     if not keys or "" in keys:
@@ -96,7 +117,7 @@ def _read_keys(value: object, place: Place, faults: Faults) -> tuple[str, ...]:
 
 def _read_patterns(value: object, place: Place, faults: Faults) -> tuple[str, ...]:
     """Read an array of regular expressions."""
-    if not isinstance(value, list | tuple):
+    if not is_sequence(value):
         remedy = f"Put it in brackets: ['{value}']" if isinstance(value, str) else None
         faults.add(place, f"expected an array of strings, found {said(value)}", remedy=remedy)
         return ()
@@ -112,48 +133,104 @@ def _read_pattern(value: object, place: Place, faults: Faults) -> str:
     return pattern
 
 
-_RULE: Final = ("pattern", "replacement")
-_EXAMPLE_RULE: Final = [{"pattern": r"conv\.(.*)", "replacement": "$1"}]
+@dataclass(frozen=True)
+class _RuleForm:
+    """What the rules of an option are made of: a pattern and one thing more; how a pair of them is checked."""
+
+    option: Option
+    names: tuple[str, str]
+    parse: Callable[[str, str], object]
+    example: Sequence[Mapping[str, str]]
+
+    @property
+    def says(self) -> str:
+        """What a rule is, in the documentation."""
+        return " and ".join(map(backticked, self.names))
+
+    def read(self, value: object, place: Place, faults: Faults) -> tuple[tuple[str, str], ...]:
+        """Read an array of rules, each as a pair."""
+        if is_sequence(value):
+            return tuple(self._read_rule(one, place / i, faults) for i, one in enumerate(value))
+        remedy = Do("Put it in brackets: ", self._shown()) if is_mapping(value) else None
+        faults.add(place, f"expected an array of tables, found {said(value)}", remedy=remedy)
+        return ()
+
+    def _read_rule(self, value: object, place: Place, faults: Faults) -> tuple[str, str]:
+        """Read a table of both; a tuple, which only Python has, may be a pair of them."""
+        before = len(faults)
+        pair = _items(value)
+        table: object = dict(zip(self.names, pair, strict=True)) if len(pair) == len(self.names) else value
+        if not is_mapping(table):
+            fact = f"expected a table of {self.says}, found {said(value)}"
+            faults.add(place, fact, remedy=Do("Write, say: ", self._shown()))
+            return "", ""
+        refuse_unknown(table, self.names, place, faults)
+        for name in self.names:
+            if name not in table:
+                faults.add(place / name, "expected a string, found nothing")
+        first, second = (read_string(table.get(name, ""), place / name, faults) for name in self.names)
+        if len(faults) == before:
+            try:
+                self.parse(first, second)
+            except ConfigError as error:
+                faults.take(error, place)
+        return first, second
+
+    def _shown(self) -> Setting:
+        return Setting(self.option, self.example)
+
+    def pair(self, rule: Mapping[str, str] | tuple[str, str]) -> tuple[str, str]:
+        """Return a rule that has been read as a pair."""
+        if isinstance(rule, tuple):
+            return rule
+        first, second = (rule[name] for name in self.names)
+        return first, second
+
+    def plain(self, rules: Sequence[tuple[str, str] | Mapping[str, str]]) -> list[dict[str, str]]:
+        """Return rules that have been read as the tables that they are in TOML."""
+        return [dict(zip(self.names, self.pair(rule), strict=True)) for rule in rules]
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The JSON schema of an array of rules."""
+        items = {
+            "type": "object",
+            "properties": dict.fromkeys(self.names, _STRING),
+            "required": list(self.names),
+            "additionalProperties": False,
+        }
+        return {"type": "array", "items": items}
 
 
-def _read_rules(value: object, place: Place, faults: Faults) -> tuple[tuple[str, str], ...]:
-    """Read the rules of key_remap as pairs of a pattern and a replacement."""
-    if isinstance(value, list | tuple):
-        return tuple(_read_rule(one, place / i, faults) for i, one in enumerate(value))
-    remedy = Do("Put it in brackets: ", Setting(KEY_REMAP, _EXAMPLE_RULE)) if isinstance(value, Mapping) else None
-    faults.add(place, f"expected an array of tables, found {said(value)}", remedy=remedy)
-    return ()
-
-
-def _read_rule(value: object, place: Place, faults: Faults) -> tuple[str, str]:
-    """Read a table of `pattern` and `replacement`; a tuple, which only Python has, may be a pair of them."""
-    before = len(faults)
-    table = dict(zip(_RULE, value, strict=True)) if isinstance(value, tuple) and len(value) == 2 else value
-    if not isinstance(table, Mapping):
-        fact = f"expected a table of `pattern` and `replacement`, found {said(value)}"
-        faults.add(place, fact, remedy=Do("Write, say: ", Setting(KEY_REMAP, _EXAMPLE_RULE)))
-        return "", ""
-    refuse_unknown(table, _RULE, place, faults)
-    for name in _RULE:
-        if name not in table:
-            faults.add(place / name, "expected a string, found nothing")
-    pattern, replacement = (read_string(table.get(name, ""), place / name, faults) for name in _RULE)
-    if len(faults) == before:
-        try:
-            parse_rule(pattern, replacement)
-        except ConfigError as error:
-            faults.take(error, place)
-    return pattern, replacement
+_REMAP: Final = _RuleForm(
+    KEY_REMAP, ("pattern", "replacement"), parse_rule, [{"pattern": r"conv\.(.*)", "replacement": "$1"}]
+)
+_CASTS: Final = _RuleForm(
+    PRECISION,
+    ("pattern", "dtype"),
+    parse_precision_rule,
+    [{"pattern": r"^head\.", "dtype": "keep"}, {"pattern": "", "dtype": "half"}],
+)
 
 
 def rule_of(value: Mapping[str, str] | tuple[str, str]) -> Rule:
     """Return a rule of key_remap that has been read, compiled."""
-    pattern, replacement = value if isinstance(value, tuple) else (value[name] for name in _RULE)
-    return parse_rule(pattern, replacement)
+    return parse_rule(*_REMAP.pair(value))
+
+
+def precision_rules(value: Precision | Sequence[tuple[str, str] | Mapping[str, str]]) -> list[PrecisionRule]:
+    """Return the rules of a precision that has been read, compiled; a word is a rule for every key."""
+    pairs = [("", value)] if isinstance(value, str) else map(_CASTS.pair, value)
+    return [parse_precision_rule(*pair) for pair in pairs]
+
+
+def _items(value: object) -> tuple[object, ...]:
+    """Return the items of a tuple; none of anything else."""
+    return cast("tuple[object, ...]", value) if isinstance(value, tuple) else ()
 
 
 def _read_texts(value: object, place: Place, faults: Faults) -> dict[str, str]:
-    if not isinstance(value, Mapping):
+    if not is_mapping(value):
         faults.add(place, f"expected a table of strings, found {said(value)}")
         return {}
     return {
@@ -164,7 +241,6 @@ def _read_texts(value: object, place: Place, faults: Faults) -> dict[str, str]:
 
 # Kinds
 
-_STRING: Final = {"type": "string"}
 _STRINGS: Final = {"type": "array", "items": _STRING}
 
 BOOLEAN: Final = Kind(_read_boolean, {"type": "boolean"}, "boolean", "switch")
@@ -183,19 +259,12 @@ PATTERNS: Final = Kind(
     ("PATTERN",),
 )
 RULES: Final = Kind(
-    _read_rules,
-    {
-        "type": "array",
-        "items": {
-            "type": "object",
-            "properties": dict.fromkeys(_RULE, _STRING),
-            "required": list(_RULE),
-            "additionalProperties": False,
-        },
-    },
-    "array of tables of `pattern` and `replacement`",
+    _REMAP.read,
+    _REMAP.schema,
+    f"array of tables of {_REMAP.says}",
     "pairs",
     ("PATTERN", "REPLACEMENT"),
+    _REMAP.plain,
 )
 TEXTS: Final = Kind(
     _read_texts,
@@ -204,7 +273,7 @@ TEXTS: Final = Kind(
     "assignments",
     ("KEY=VALUE",),
 )
-PATH: Final = Kind(read_string, _STRING, "path", "word", ("PATH",))
+PATH: Final = Kind(_read_path, _STRING, "path", "word", ("PATH",))
 
 
 def choice(literal: Any, other_names: Mapping[str, str] = MappingProxyType({})) -> Kind[Any]:
@@ -222,6 +291,29 @@ def choice(literal: Any, other_names: Mapping[str, str] = MappingProxyType({})) 
         return choices[0]
 
     return Kind(read, {"enum": list(choices)}, " or ".join(f'`"{one}"`' for one in choices), "word", choices)
+
+
+def _precisions() -> Kind[Any]:
+    """Return the kind of a precision: one word, or rules."""
+    word = choice(Precision, OTHER_NAMES)
+
+    def read(value: object, place: Place, faults: Faults) -> str | tuple[tuple[str, str], ...]:
+        if isinstance(value, str):
+            return str(word.read(value, place, faults))
+        if not (is_sequence(value) or is_mapping(value)):
+            faults.add(place, f"expected a string or an array of tables of {_CASTS.says}, found {said(value)}")
+            return ()
+        return _CASTS.read(value, place, faults) or "keep"  # without any rule, too
+
+    def plain(value: Precision | Sequence[tuple[str, str] | Mapping[str, str]]) -> object:
+        return value if isinstance(value, str) else _CASTS.plain(value)
+
+    schema = {"anyOf": [word.schema, _CASTS.schema]}
+    names = (*word.names, "PATTERN=DTYPE")
+    return Kind(read, schema, f"{word.says}, or array of tables of {_CASTS.says}", "word or rules", names, plain)
+
+
+PRECISIONS: Final = _precisions()
 
 
 # What readers share

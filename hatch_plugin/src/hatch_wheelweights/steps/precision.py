@@ -1,153 +1,148 @@
-"""Casting tensors to another precision, a block at a time.
+"""Which dtype each tensor gets, by `precision`: one for all of them, or rules on their final keys.
 
-Knows which dtype each precision asks for, and what does not fit in it. Floats are rounded to nearest; float64 becomes
-bfloat16 by way of float32, as in torch. Casting is lazy: bytes are read when the cast tensor is read. The exception:
-integers are cast only where every value fits, so a tensor of integers is read once to find its dtype.
+Knows which dtype a precision asks for and which tensors keep theirs, all without reading one. How the values are cast,
+and what they may lose, is in `casting`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
-from hatch_wheelweights.checkpoint.tensors import BLOCK_BYTES, LazyTensor
-from hatch_wheelweights.errors import PRECISION, CheckpointError, Do, Setting
-from wheelweights.dtypes import DTYPES, numpy_dtype
-from wheelweights.errors import backticked
+from hatch_wheelweights.errors import PRECISION, Place, Text, Words
+from hatch_wheelweights.options.values import precision_rules
+from hatch_wheelweights.steps.casting import Goal, Losses, cast, kind_of
+from hatch_wheelweights.steps.remap import nearest_are, nearest_keys
+from wheelweights.dtypes import DTYPES
+from wheelweights.errors import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Mapping
+    from collections.abc import Hashable, Iterator, Mapping, Sequence
 
-    from numpy.typing import NDArray
-
-    from hatch_wheelweights.options.model import Precision
+    from hatch_wheelweights.checkpoint import LazyTensor
+    from hatch_wheelweights.options.precisions import Precision, PrecisionRule
+    from hatch_wheelweights.steps.report import Report
 
 __all__ = ["cast_tensors"]
 
+# The dtype that each kind of a tensor's gets; one that is not here keeps its own
+_PRECISIONS: Final[Mapping[str, Mapping[str, str]]] = {
+    "keep": {},
+    "full": {"float": "float32", "complex": "complex64"},
+    "half": {"float": "float16"},
+    "double": {"float": "float64", "complex": "complex128"},
+    "bfloat16": {"float": "bfloat16"},
+}
+# Variances of 1e-8 are common, and 0 in float16; bfloat16 has the range of float32
+_STATISTICS: Final = {"running_mean", "running_var"}
+
 
 @dataclass(frozen=True)
-class _Targets:
-    """The dtypes of a precision; None leaves that kind as it is."""
+class _Decision:
+    """The dtype that a tensor gets; the reason where it is not what was asked for, and whether that is a surprise."""
 
-    float: str
-    int: str | None
-    complex: str | None
-
-
-_TARGETS: Final = {
-    "full": _Targets("float32", "int32", "complex64"),
-    "half": _Targets("float16", "int16", None),
-    "double": _Targets("float64", "int64", "complex128"),
-    "bfloat16": _Targets("bfloat16", None, None),
-}
+    dtype: str
+    reason: str | None = None
+    warn: bool = False
 
 
 def cast_tensors(
-    tensors: Mapping[str, LazyTensor], precision: Precision
+    tensors: Mapping[str, LazyTensor],
+    precision: Precision | Sequence[tuple[str, str] | Mapping[str, str]],
+    report: Report,
 ) -> tuple[dict[str, LazyTensor], dict[str, str]]:
-    """Return the tensors in a precision, and for those that keep a dtype the precision has no use for, the reason.
+    """Return the tensors as `precision` asks for them, and for those that keep a dtype in spite of it, the reason.
 
-    `full`, `half` and `double` cast floats and integers as Burn does, `full` and `double` complex numbers too;
-    `bfloat16` casts floats. Integers that do not fit keep their dtype, and so do float8_e8m0fnu (powers of two up to
-    2**127) under `half`, complex numbers where there is no such complex dtype, bools, and tensors that cannot be read.
-    Tied tensors stay tied. A finite float that becomes infinite raises CheckpointError when its tensor is read.
+    A precision casts floats, and complex numbers where there is such a dtype, never integers or bools; running
+    statistics of norms keep their dtype under `half`, and float8_e8m0fnu does, whose range float16 does not have. Of
+    rules, the first whose pattern is found in a key counts, and a tensor without one keeps its dtype. A rule that names
+    a dtype casts every tensor to it. Tensors that cannot be read are left as they are.
+
+    What is odd about rules and dtypes is added to the report's warnings; what values lose, when they are read, to its
+    warnings and notes. See `casting.cast` for the errors that reading raises.
     """
     if precision == "keep":
         return dict(tensors), {}
-    decided: dict[Hashable, tuple[str, str | None]] = {}
-    cast: dict[str, LazyTensor] = {}
-    notes: dict[str, str] = {}
+    rules = precision_rules(precision)
+    chosen = {key: _chosen(key, rules) for key in tensors}
+    decided = {key: _decide(key, tensor, rules, chosen[key]) for key, tensor in tensors.items()}
+    if not isinstance(precision, str):
+        report.warnings.extend(_idle(rules, chosen))
+    report.warnings.extend(_not_cast(decided))
+    report.warnings.extend(_untied(tensors, decided))
+    losses = Losses(report)
+    made = dict(tensors)
+    for key, number in chosen.items():
+        if number is not None and decided[key].dtype != tensors[key].dtype:
+            shown = None if isinstance(precision, str) else number
+            made[key] = cast(tensors[key], Goal(key, decided[key].dtype, rules[number], shown), losses)
+    return made, {key: decision.reason for key, decision in decided.items() if decision.reason is not None}
+
+
+def _chosen(key: str, rules: Sequence[PrecisionRule]) -> int | None:
+    """Return the number of the first rule whose pattern is found in a key."""
+    return next((i for i, rule in enumerate(rules) if rule.compiled.search(key)), None)
+
+
+def _decide(key: str, tensor: LazyTensor, rules: Sequence[PrecisionRule], number: int | None) -> _Decision:
+    """Return the dtype that a tensor gets by the rule of a number."""
+    if number is None or tensor.fault is not None or tensor.dtype not in DTYPES:
+        return _Decision(tensor.dtype)
+    asked = rules[number].dtype
+    if asked not in _PRECISIONS:
+        return _Decision(asked)
+    kind = kind_of(tensor.dtype)
+    if kind == "complex" and asked != "keep" and kind not in _PRECISIONS[asked]:
+        return _kept(tensor, "there is no complex dtype of this precision", warn=True)
+    if (asked, tensor.dtype) == ("half", "float8_e8m0fnu"):
+        return _kept(tensor, "float16 does not have its range", warn=True)
+    dtype = _PRECISIONS[asked].get(kind, tensor.dtype)
+    if asked == "half" and dtype != tensor.dtype and _is_statistic(key, tensor):
+        return _kept(tensor, "float16 is too coarse for running statistics")
+    return _Decision(dtype)
+
+
+def _kept(tensor: LazyTensor, why: str, *, warn: bool = False) -> _Decision:
+    return _Decision(tensor.dtype, f"kept {tensor.dtype}: {why}", warn)
+
+
+def _is_statistic(key: str, tensor: LazyTensor) -> bool:
+    return any(name.rpartition(".")[2] in _STATISTICS for name in (key, tensor.key or ""))
+
+
+# What is odd
+
+
+def _idle(rules: Sequence[PrecisionRule], chosen: Mapping[str, int | None]) -> Iterator[Text]:
+    """Yield a warning for each rule by which no tensor is cast; one that matches every key is for whatever is left."""
+    used = set(chosen.values())
+    for i, rule in enumerate(rules):
+        if i in used:
+            continue
+        matching = sum(1 for key in chosen if rule.compiled.search(key))
+        if matching == 0:
+            near = nearest_are(nearest_keys(rule.pattern, chosen))
+            yield Words(Place((PRECISION, i)), f" matches nothing: {rule}{near}")
+        elif matching < len(chosen):
+            yield Words(Place((PRECISION, i)), f" has no effect, as rules before it match the same keys: {rule}")
+
+
+def _not_cast(decided: Mapping[str, _Decision]) -> list[str]:
+    """Return a warning for each reason why tensors kept a dtype that they should not have."""
+    keys: defaultdict[str, list[str]] = defaultdict(list)
+    for key, decision in decided.items():
+        if decision.warn and decision.reason is not None:
+            keys[decision.reason].append(key)
+    return [f"{listed(keys[reason])}: {reason}" for reason in keys]
+
+
+def _untied(tensors: Mapping[str, LazyTensor], decided: Mapping[str, _Decision]) -> Iterator[Text]:
+    """Yield a warning of the tensors that rules tear apart: a record ties those that are of one dtype."""
+    dtypes: defaultdict[Hashable, set[str]] = defaultdict(set)
     for key, tensor in tensors.items():
-        values = (tensor.tie, tensor.dtype, tensor.fault is None)
-        if values not in decided:
-            decided[values] = _decide(tensor, precision)
-        dtype, note = decided[values]
-        cast[key] = _cast(tensor, dtype)
-        if note:
-            notes[key] = note
-    return cast, notes
-
-
-def _decide(tensor: LazyTensor, precision: Precision) -> tuple[str, str | None]:
-    """Return the dtype that a tensor gets, and the reason where that is not what the precision asks for."""
-    targets = _TARGETS[precision]
-    kind = _kind(tensor)
-    target = {"float": targets.float, "int": targets.int, "complex": targets.complex}.get(kind, tensor.dtype)
-    if target is None:
-        return (
-            tensor.dtype,
-            f"kept {tensor.dtype}: there is no complex dtype of this precision" if kind == "complex" else None,
-        )
-    if (tensor.dtype, target) == ("float8_e8m0fnu", "float16"):
-        return tensor.dtype, f"kept {tensor.dtype}: float16 does not have its range"
-    if kind == "int" and (misfit := _misfit(tensor, target)):
-        return tensor.dtype, f"kept {tensor.dtype}: {misfit}"
-    return target, None
-
-
-def _kind(tensor: LazyTensor) -> str:
-    if tensor.fault is not None or tensor.dtype not in DTYPES:
-        return "unreadable"
-    return next((kind for kind in ("complex", "float", "int") if kind in tensor.dtype), tensor.dtype)
-
-
-def _misfit(tensor: LazyTensor, target: str) -> str | None:
-    """Return what an integer dtype cannot hold of a tensor, or None; read it only where its own dtype does not tell."""
-    own, goal = np.iinfo(numpy_dtype(tensor.dtype)), np.iinfo(numpy_dtype(target))
-    if goal.min <= own.min and own.max <= goal.max:
-        return None
-    for piece in _pieces(tensor, target):
-        least, most = int(piece.min()), int(piece.max())
-        if least < goal.min or most > goal.max:
-            return f"{target} cannot hold {least if least < goal.min else most:,}"
-    return None
-
-
-def _cast(tensor: LazyTensor, dtype: str) -> LazyTensor:
-    if dtype == tensor.dtype:
-        return tensor
-    return replace(tensor, dtype=dtype, read=partial(_read_cast, tensor, dtype), tie=(tensor.tie, dtype), view=None)
-
-
-def _read_cast(tensor: LazyTensor, dtype: str) -> Iterator[NDArray[Any]]:
-    target = _real(numpy_dtype(dtype))
-    for piece in _pieces(tensor, dtype):
-        with np.errstate(over="ignore", invalid="ignore"):
-            values = piece.view(_real(piece.dtype))
-            cast = values.astype(target)
-        if "int" not in dtype and np.any(np.isinf(cast) & np.isfinite(values)):
-            raise _overflow(tensor, dtype)
-        yield cast.view(numpy_dtype(dtype))
-
-
-def _pieces(tensor: LazyTensor, target: str) -> Iterator[NDArray[Any]]:
-    """Yield arrays of at most `BLOCK_BYTES` in either dtype: one block of a mapped tensor can be all of it."""
-    step = BLOCK_BYTES // max(DTYPES[tensor.dtype].itemsize, DTYPES[target].itemsize)
-    for block in tensor.blocks():
-        for start in range(0, block.size, step):
-            yield block[start : start + step]
-
-
-def _real(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the dtype of the parts of a complex number, which overflow each by itself, or the dtype itself."""
-    return np.dtype(f"<f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
-
-
-def _overflow(tensor: LazyTensor, dtype: str) -> CheckpointError:
-    largest = max(_largest(piece.view(_real(piece.dtype))) for piece in _pieces(tensor, dtype))
-    wider = ", or `bfloat16`, which has the range of float32" if dtype == "float16" else ""
-    return CheckpointError(
-        f"expected finite values that {backticked(dtype)} can hold, found the magnitude {largest:.6g}",
-        key=tensor.key,
-        expected=dtype,
-        found=largest,
-        remedy=Do("Use ", Setting(PRECISION, "keep"), f"{wider}."),
-    )
-
-
-def _largest(values: NDArray[Any]) -> float:
-    """Return the largest finite magnitude."""
-    return float(np.max(np.abs(values), where=np.isfinite(values), initial=values.dtype.type(0)))
+        dtypes[tensor.tie].add(decided[key].dtype)
+    torn = [key for key, tensor in tensors.items() if len(dtypes[tensor.tie]) > 1]
+    if torn:
+        fact = f" gives several dtypes to tensors that share memory, which the record holds apart: {listed(torn)}"
+        yield Words(PRECISION, fact)
