@@ -14,15 +14,17 @@ from hatch_wheelweights.checkpoint.zip_members import INFLATED_RATIO
 from hatch_wheelweights.errors import EXCLUDE, CheckpointError, Do
 from hatch_wheelweights.options.model import TensorOptions
 from hatch_wheelweights.options.reading import method_keywords_of, read_keywords
-from hatch_wheelweights.steps.configuration import config_value, place_of
+from hatch_wheelweights.steps.configuration import build_config, config_value, configuration
+from hatch_wheelweights.steps.ledger import unreached
 from hatch_wheelweights.steps.pipeline import StateDict, state_dict
-from wheelweights.config import build
+from wheelweights.errors import counted, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from types import TracebackType
 
     from hatch_wheelweights.checkpoint import LazyTensor
+    from hatch_wheelweights.steps.configuration import Configuration
 
 __all__ = ["Checkpoint", "load_config", "open_checkpoint"]
 
@@ -66,13 +68,24 @@ class Checkpoint:
         """
         return self.tensors(read_keywords(TensorOptions, {"top_level_key": top_level_key, **options}))
 
-    def tensors(self, options: TensorOptions) -> StateDict:
-        """Return the tensors that options select, which have been checked; see `state_dict`."""
+    def tensors(self, options: TensorOptions, *, incomplete: bool = False) -> StateDict:
+        """Return the tensors that options select, which have been checked; see `state_dict`.
+
+        Where `incomplete` is true, tensors that no key leads to are no error: the report's `fault` says which.
+        """
         tree = self.tree
         with naming(self._shown):
             tensors = state_dict(tree, options, Account(self.size))
+            if tensors.report.fault is not None and not incomplete:
+                raise tensors.report.fault
             self._check_expansion(tensors.values())
+            tensors.report.warnings.extend(self._lost_storages())
             return tensors
+
+    def _lost_storages(self) -> Iterator[str]:
+        names = unreached(self.tree, self._open_contents().storages, Account(self.size))
+        if names:
+            yield f"the file refers to {counted(len(names), 'storage')} that no tensor is made of: {listed(names)}"
 
     def _check_expansion(self, tensors: Iterable[LazyTensor]) -> None:
         """Check that the tensors together are in proportion to the file: views can overlap, and be expanded."""
@@ -89,10 +102,27 @@ class Checkpoint:
     def config(self, key: str | Sequence[str]) -> Any:
         """Return the configuration under a key, or a list of nested keys, as the values that JSON has.
 
-        Raises CheckpointError for a key that is not there, and for a value that has no such form.
+        Small tensors are read, as nested lists. Raises CheckpointError for a key that is not there, and, all together,
+        for values that have no such form.
         """
         with naming(self._shown):
             return config_value(self.tree, key, Account(self.size))
+
+    def configuration(self, key: str | Sequence[str]) -> Configuration:
+        """Return the same without the values that have no plain form: its `warnings` name them.
+
+        Raises CheckpointError for a key that is not there, and where nothing under it has a plain form.
+        """
+        with naming(self._shown):
+            return configuration(self.tree, key, Account(self.size))
+
+    def built_config(self, key: str | Sequence[str], config: type[T]) -> T:
+        """Return a dataclass made of the configuration under a key; only the fields it declares are looked at.
+
+        Raises CheckpointError for a key that is not there, and, all together, for what does not fit the fields.
+        """
+        with naming(self._shown):
+            return build_config(self.tree, key, config, Account(self.size))
 
     def start_digest(self) -> Future[str]:
         """Begin to compute the SHA-256 of what was opened, in a thread, unless that was done before.
@@ -158,12 +188,11 @@ def load_config(path: str | os.PathLike[str], key: str | Sequence[str], Config: 
 def load_config(path: str | os.PathLike[str], key: str | Sequence[str], Config: type[Any] | None = None) -> Any:  # noqa: N803
     """Return the configuration under a key of a checkpoint (or a list of nested keys): plain values, or a dataclass.
 
-    Plain values are those of JSON (dict, list, str, int, float, bool, None; a float may be infinite or NaN); for a
-    dataclass see `wheelweights.config.build`. No tensor is read and nothing of the file is run. Raises CheckpointError
-    for a missing key, for a value with no plain form, and, all together, for whatever does not fit the dataclass.
+    Plain values are those of JSON (dict, list, str, int, float, bool, None; a float may be infinite or NaN). Of a
+    dataclass only the declared fields are looked at, so that whatever else the file holds hinders nothing; see
+    `wheelweights.config.build`. Nothing of the file is run, and of tensors only small ones that are asked for are read.
+    Raises CheckpointError for a missing key, and, all together, for values that are asked for and have no plain form,
+    or do not fit the dataclass.
     """
     with naming(os.fspath(path)), open_checkpoint(path) as checkpoint:
-        value = checkpoint.config(key)
-        if Config is None:
-            return value
-        return build(Config, value, place_of(key), error=CheckpointError)
+        return checkpoint.config(key) if Config is None else checkpoint.built_config(key, Config)

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from looking.commands import refusal, stdout
-from making.small_files import WHEEL, nested_checkpoint, small_wheel
+from looking.commands import refusal, run, stdout
+from making.checkpoints import zip_checkpoint
+from making.pickles import name, pickled
+from making.small_files import WHEEL, nested_checkpoint, small_wheel, write
 
 
 def test_config_prints_json() -> None:
@@ -23,6 +25,18 @@ def test_config_refuses_what_json_has_not() -> None:
     assert refusal("config", "nested.pt", "--key", "config") == (
         "Error: nested.pt: config.lr: expected a number that JSON has, found nan\n"
         "  Read it with load_config, or bake it into a record with --config-key: both keep it.\n"
+    )
+
+
+def test_config_leaves_out_what_has_no_plain_form_and_names_it() -> None:
+    config = {"width": 8, "act": name("mynet", "Act"), "home": "${oc.env:HOME}"}
+    write("odd.pt", zip_checkpoint(pickled({"config": config})))
+    result = run("config", "odd.pt", "--key", "config")
+    assert result.stdout == '{\n  "width": 8,\n  "home": "${oc.env:HOME}"\n}\n'
+    assert result.stderr == (
+        "Warning: config.act: left out of the configuration: expected a value that JSON has, found the class or"
+        " function `mynet.Act`\n"
+        "Warning: config.home: an interpolation outside OmegaConf's nodes, kept as text: '${oc.env:HOME}'\n"
     )
 
 

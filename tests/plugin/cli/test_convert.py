@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 from pathlib import Path
 
@@ -66,9 +68,48 @@ def test_convert_says_which_precision_holds_the_values() -> None:
     write("model.pt", zip_checkpoint(storages={"0": np.full(4, 1e30, "<f4").tobytes()}))
     assert refusal("convert", "model.pt", "model.mpk", "--precision", "half") == (
         "Error: model.pt: tensor `w`: expected finite values that `float16` can hold, found the magnitude 1e+30\n"
-        "  Use --precision keep, or `bfloat16`, which has the range of float32.\n"
+        "  By --precision half\n"
+        "  Keep it: --precision '^w$=keep' --precision =half, or use `bfloat16`, which has the range of float32.\n"
     )
     assert not Path("model.mpk").exists()
+    run("convert", "model.pt", "model.mpk", "--precision", "^w$=keep", "--precision", "=half")
+    assert ww.open_record("model.mpk").info("w").dtype == "float32"
+
+
+def test_convert_says_what_was_lost_on_the_way() -> None:
+    write("model.pt", zip_checkpoint(storages={"0": np.array([1, 1e-9, 1e-9, 0], "<f4").tobytes()}))
+    done = run("convert", "model.pt", "model.mpk", "--precision", "half")
+    assert "Note: rounded to 0, being too small for their new dtype: 2 values of `w`\n" in done.stdout
+    write("model.pt", zip_checkpoint(storages={"0": np.array([1.1e-5, 0, 0, 0], "<f4").tobytes()}))
+    done = run("convert", "model.pt", "other.mpk", "--precision", "half")
+    assert done.stderr == (
+        "Warning: tensors too small for their new dtype lose more than rounding: `w` (0.244% of 1.1e-05 in `float16`); "
+        "a rule of --precision can keep them\n"
+    )
+
+
+def test_convert_and_inspect_say_which_numbers_reindexing_changed() -> None:
+    write("model.pt", zip_checkpoint(pickled({"l.16.w": tensor(), "l.17.w": tensor()})))
+    note = "reindexed `l`: 16, 17 -> 0, 1"
+    warning = (
+        "Warning: `l` begins at 16, and at 0 in the record: if it is part of a model (a lone shard, an adapter), "
+        "--no-reindex keeps the numbers\n"
+    )
+    done = run("convert", "model.pt", "model.mpk")
+    assert (done.stderr, f"Note: {note}\n" in done.stdout) == (warning, True)
+    shown = run("inspect", "model.pt")
+    assert shown.stderr == warning
+    assert note in shown.stdout
+    assert all(re.search(rf"^l\.{old}\.w +l\.{new}\.w ", shown.stdout, re.MULTILINE) for old, new in ((16, 0), (17, 1)))
+    document = json.loads(run("inspect", "model.pt", "--json").stdout)
+    assert [(one["source"], one["key"]) for one in document["tensors"]] == [("l.16.w", "l.0.w"), ("l.17.w", "l.1.w")]
+    assert document["notes"] == [note]
+    run("inspect", "model.pt", "--html", "model.html")
+    page = Path("model.html").read_text()
+    assert all(f"<td class=source>l.{old}.w</td>" in page for old in (16, 17))
+    assert html.escape(note) in page
+    run("convert", "model.pt", "other.mpk", "--no-reindex")
+    assert list(ww.open_record("other.mpk")) == ["l.16.w", "l.17.w"]
 
 
 @pytest.mark.parametrize("key", ["a b", "c'd", "--e"])

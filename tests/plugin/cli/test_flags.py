@@ -11,9 +11,20 @@ import pytest
 from click.testing import CliRunner
 
 from hatch_wheelweights.cli.flags import FLAGS, flag_options, read_flags, spelling_of
-from hatch_wheelweights.errors import KEY_REMAP, TOP_LEVEL_KEY, WHOLE_MODEL, Do, Option, Set, Setting, Words, spelt
+from hatch_wheelweights.errors import (
+    KEY_REMAP,
+    PRECISION,
+    TOP_LEVEL_KEY,
+    WHOLE_MODEL,
+    Do,
+    Option,
+    Set,
+    Setting,
+    Words,
+    spelt,
+)
 from hatch_wheelweights.options.model import ConversionOptions, Precision, Spec, TensorOptions, specs
-from hatch_wheelweights.options.values import BOOLEAN, PATTERNS, RULES, TEXTS, Kind, choice
+from hatch_wheelweights.options.values import BOOLEAN, PATTERNS, PRECISIONS, RULES, TEXTS, Kind, choice
 from looking.commands import python, refusal, stdout
 from making.small_files import small_checkpoint
 
@@ -71,6 +82,9 @@ def test_remedies_for_a_table_become_flags() -> None:
 def test_rules_and_tables_are_spelt_as_flags_that_are_repeated() -> None:
     rules = [{"pattern": r"conv\.(.*)", "replacement": "$1"}, ("a", "b c")]
     assert spelt(Setting(KEY_REMAP, rules), FLAGS) == r"--key-remap 'conv\.(.*)' '$1' --key-remap a 'b c'"
+    casts = [{"pattern": "^a b$", "dtype": "keep"}, ("", "half")]
+    assert spelt(Setting(PRECISION, casts), FLAGS) == "--precision '^a b$=keep' --precision =half"
+    assert spelt(Setting(PRECISION, "half"), FLAGS) == "--precision half"
     metadata = Setting(Option("metadata"), {"license": "MIT", "by": "me and you"})
     assert spelt(metadata, FLAGS) == "--metadata license=MIT --metadata 'by=me and you'"
 
@@ -98,6 +112,7 @@ class Dummies(TensorOptions):
     several: Sequence[str] = field(default=(), metadata=described(PATTERNS, "Match these."))
     pairs: Sequence[tuple[str, str]] = field(default=(), metadata=described(RULES, "Replace these."))
     texts: dict[str, str] = field(default_factory=dict, metadata=described(TEXTS, "Note these."))
+    cast: str | Sequence[tuple[str, str]] = field(default="keep", metadata=described(PRECISIONS, "Cast these."))
 
 
 @click.command()
@@ -122,6 +137,7 @@ def test_every_form_of_an_option_is_a_flag_with_its_help() -> None:
         "--several PATTERN Match these. Repeatable.",
         "--pairs PATTERN REPLACEMENT Replace these. Repeatable.",
         "--texts KEY=VALUE Note these. Repeatable.",
+        "--cast keep|full|half|double|bfloat16|PATTERN=DTYPE Cast these. Repeatable.",
     ):
         assert f" {flag} " in f" {shown} ", flag
     assert shown.index("--top-level-key") < shown.index("--turned-on") < shown.index("--texts")
@@ -142,6 +158,20 @@ def test_flags_give_every_form_of_an_option() -> None:
         texts={"g": "h=i", "j": ""},
     )
     assert dummy_output(*arguments) == f"{expected!r}\n"
+    assert dummy_output("--cast", "half") == f"{Dummies(cast='half')!r}\n"
+    rules = (("^a", "int8"), ("(?=b)", "half"), ("", "float16"))
+    flags = [word for pattern, dtype in rules for word in ("--cast", f"{pattern}={dtype}")]
+    assert dummy_output(*flags) == f"{Dummies(cast=rules)!r}\n"
+
+
+def test_a_precision_is_one_word_or_rules() -> None:
+    assert refusal("inspect", "a.pt", "--precision", "half", "--precision", "^a=keep", status=2) == (
+        "Error: --precision: expected PATTERN=DTYPE each time, or one word alone, found 'half' among others\n"
+        "  For all the other tensors, write it last: =half\n"
+    )
+    assert refusal("inspect", "a.pt", "--precision", "a=b=hlaf", status=2) == (
+        "Error: --precision[0].dtype: expected a precision or a dtype, found `hlaf`\n  Did you mean `half`?\n"
+    )
 
 
 def test_a_new_option_of_the_conversion_is_a_flag_of_the_commands() -> None:

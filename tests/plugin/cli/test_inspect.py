@@ -37,6 +37,9 @@ tied          tied        (2, 2)  float32  16 B  tied to layers.0.w
 
 Other values
   step  int 12
+
+Notes
+  reindexed `layers`: 0, 2 -> 0, 1
 """
     )
 
@@ -47,11 +50,11 @@ def test_inspect_shows_what_the_options_of_a_conversion_would_do() -> None:
     assert stdout("inspect", "model.pt", *options).split("\n\n")[:2] == [
         f"""\
 model.pt: pytorch-zip, {human_size(Path("model.pt").stat().st_size)}
-2 tensors, 6 values, 12 B; 1 tensor left out""",
+2 tensors, 6 values, 24 B; 1 tensor left out""",
         """\
 Original key  Key         Shape   Dtype               Size  Note
 layers.0.w    blocks.0.w  (2, 2)  float32 -> float16   8 B
-layers.2.w    blocks.2.w  (2,)    int64 -> int16       4 B
+layers.2.w    blocks.2.w  (2,)    int64               16 B
 tied          tied        (2, 2)  float32             16 B  left out""",
     ]
 
@@ -102,7 +105,7 @@ At the root
 )
 def test_inspect_shows_any_root(root: object, line: str) -> None:
     write("model.pt", zip_checkpoint(pickled(root, 3)))
-    assert line in stdout("inspect", "model.pt").splitlines()
+    assert line in run("inspect", "model.pt").stdout.splitlines()  # storages that nothing refers to are warned of
 
 
 def test_inspect_refuses_a_wrong_top_level_key() -> None:
@@ -117,6 +120,14 @@ def test_inspect_shows_a_configuration_that_would_be_baked_in() -> None:
     nested_checkpoint()
     shown = stdout("inspect", "nested.pt", "--top-level-key", "model", "--config-key", "config", "--config-key", "net")
     assert shown.split("\n\n")[2].splitlines()[:2] == ["Configuration", "  {"]
+
+
+def test_inspect_names_what_a_record_would_lack_of_the_configuration() -> None:
+    write("odd.pt", zip_checkpoint(pickled({"model": {"w": tensor()}, "config": {"a": 1, "b": b"x"}})))
+    result = run("inspect", "odd.pt", "--top-level-key", "model", "--config-key", "config")
+    assert result.stderr == (
+        "Warning: config.b: left out of the configuration: expected a value that JSON has, found `bytes`\n"
+    )
 
 
 def test_inspect_reads_other_containers() -> None:
@@ -179,6 +190,7 @@ def test_inspect_prints_json_for_machines() -> None:
         "others": {"step": "int 12"},
         "metadata": {},
         "warnings": [],
+        "notes": ["reindexed `layers`: 0, 2 -> 0, 1"],
         "config": None,
         "problem": None,
         "top_level": {},

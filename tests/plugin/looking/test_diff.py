@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
+import pytest
 
 import wheelweights as ww
+from hatch_wheelweights.looking import diff
 from hatch_wheelweights.looking.diff import Outline, TensorDifference, ValueDifference, diff_files
 from hatch_wheelweights.options.model import TensorOptions
 from looking.commands import refusal, stdout
@@ -18,8 +20,9 @@ from making.pickles import state_dict, storage, tensor
 from making.small_files import WHEEL, small_wheel, write
 
 if TYPE_CHECKING:
-    import pytest
     from numpy.typing import NDArray
+
+    from hatch_wheelweights.checkpoint import LazyTensor
 
 
 def test_diff_tells_every_difference_and_exits_with_1() -> None:
@@ -74,8 +77,6 @@ def test_diff_of_equal_tensors_exits_with_0_and_counts_nan() -> None:
 def test_diff_finds_a_difference_in_the_last_element_whatever_blocks_the_tensors_come_in(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from hatch_wheelweights.looking import diff
-
     monkeypatch.setattr(diff, "PIECE_ELEMENTS", 7)
     values = np.arange(100, dtype=np.float32).reshape(10, 10)
     transposed = zip_checkpoint(
@@ -125,3 +126,31 @@ def test_a_difference_is_a_value() -> None:
     )
     assert v.values == ValueDifference(elements=3, differing=2, largest=0.5, nan_in_one=1)
     assert (found.equal, same.equal, v.equal) == (False, True, False)
+
+
+@pytest.mark.parametrize("is_record", [False, True])
+def test_the_values_of_tied_tensors_are_compared_once_and_told_under_every_key(
+    is_record: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[tuple[LazyTensor, LazyTensor]] = []
+    compare = diff._value_difference
+
+    def counted(left: LazyTensor, right: LazyTensor) -> ValueDifference:
+        compared.append((left, right))
+        return compare(left, right)
+
+    monkeypatch.setattr(diff, "_value_difference", counted)
+    shared, other, alone = np.ones(4, bool), np.array([True, True, True, False]), np.ones(4, bool)
+    ties = {f"t{i}": shared for i in range(50)}
+    if is_record:
+        ww.write_record("a.mpk", ties | {"alone": alone, "split": alone})
+        ww.write_record("b.mpk", dict.fromkeys(ties, other) | {"alone": alone, "split": other.copy()})
+    else:
+        tree = {key: tensor(storage(kind="BoolStorage")) for key in (*ties, "alone", "split")}
+        write("a.pt", zip_checkpoint(state_dict(**tree), {"0": b"\1\1\1\1"}))
+        write("b.pt", zip_checkpoint(state_dict(**tree), {"0": b"\1\1\1\0"}))
+    found = diff_files(*(("a.mpk", "b.mpk") if is_record else ("a.pt", "b.pt")), TensorOptions())
+    assert len(compared) == (3 if is_record else 1)
+    one = ValueDifference(4, 1, 1)
+    expected = dict.fromkeys([*ties, "split"], one) | {"alone": ValueDifference(4) if is_record else one}
+    assert {each.key: each.values for each in found.both} == expected

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 import warnings
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+import numpy as np
 import pytest
 
-from hatch_wheelweights.looking.wheels import WHEEL_AGAIN
+import wheelweights as ww
+from hatch_wheelweights.looking.wheels import FREE_HEADER, MAX_HEADER_RATIO, WHEEL_AGAIN, open_wheel
 from looking.commands import refusal, run, stdout
 from making.projects import make_project
+from making.records import Packed, packed, record
 from making.small_files import LISTING, WHEEL, listing_of, small_record, small_wheel, wheel, write
 from making.zips import Member, zip_archive
+from wheelweights import RecordError
+from wheelweights.record import header_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -184,6 +190,76 @@ def test_a_wheel_that_is_cut_short_anywhere_is_refused() -> None:
     for size in range(len(content)):
         write(WHEEL, content[:size])
         run("verify", WHEEL, status=1)
+
+
+# ------------------------------------------------------------------------------------- headers that inflate
+
+
+def equal_texts(count: int) -> bytes:
+    """A record whose metadata is a list of equal texts, of three bytes each."""
+    return record(metadata={"x": Packed(b"\xdd" + struct.pack(">I", count) + packed("ab") * count)})
+
+
+def of_2000(tensors: dict[str, np.ndarray[Any, Any]]) -> bytes:
+    ww.write_record("some.mpk", tensors, metadata={"config": {"layers": [{"heads": 8, "act": "gelu"}] * 125}})
+    return Path("some.mpk").read_bytes()
+
+
+PARTS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate", "up", "down", "norm"]
+KEYS = [f"model.layers.{i}.{part}.{name}" for i in range(125) for part in PARTS for name in ("weight", "bias")]
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        lambda: {key: np.zeros((4, 4), np.float32) + 0 for key in KEYS},
+        lambda: dict.fromkeys(KEYS, np.zeros(4, np.float32)),
+        lambda: {key: np.zeros((0, 4), np.float32) for key in KEYS},
+        dict,
+    ],
+    ids=["equal", "tied", "empty", "none"],
+)
+def test_a_header_of_2000_equal_tensors_may_inflate(tensors: Callable[[], dict[str, Any]]) -> None:
+    content = of_2000(tensors())
+    write(WHEEL, wheel({RECORD: content}, zipfile.ZIP_DEFLATED))
+    with open_wheel(WHEEL) as opened:
+        assert 3 * opened.files[RECORD].compressed < len(content)
+        assert len(opened.open(RECORD)) == len(tensors())
+        assert 4 * opened._opened.account.nbytes < opened._opened.account.max_nbytes
+    stdout("inspect", WHEEL)
+    stdout("verify", WHEEL)
+
+
+def test_a_header_that_inflates_beyond_any_honest_one_is_refused_before_it_is_read() -> None:
+    content = equal_texts(500_000)
+    write(WHEEL, wheel({RECORD: content}, zipfile.ZIP_DEFLATED))
+    tracemalloc.start()
+    with open_wheel(WHEEL) as opened, pytest.raises(RecordError) as caught:
+        opened.open(RECORD)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    packed_size = zipfile.ZipFile(WHEEL).getinfo(RECORD).compress_size
+    limit, size = FREE_HEADER + MAX_HEADER_RATIO * packed_size, header_size(content)
+    assert str(caught.value) == (
+        f"{WHEEL}/{RECORD}: expected a header of at most {limit:,} bytes in {packed_size:,} packed ones, "
+        f"found {size:,}\n  {WHEEL_AGAIN}"
+    )
+    assert (caught.value.expected, caught.value.found) == (limit, size)
+    assert peak < 4 * len(content), "the values of the header were made"
+
+
+def test_the_metadata_of_all_records_of_a_wheel_is_charged() -> None:
+    files = {f"demo/{i}.mpk": equal_texts(40_000) for i in range(20)}
+    write(WHEEL, wheel(files, zipfile.ZIP_DEFLATED))
+    with open_wheel(WHEEL) as opened:
+        kept = [opened.open(name) for name in opened.records[:12]]
+        with pytest.raises(RecordError) as caught:
+            opened.open("demo/12.mpk")
+    size = Path(WHEEL).stat().st_size
+    assert str(caught.value) == (
+        f"{WHEEL}/demo/12.mpk: asks for more memory than a file of {size:,} bytes may take\n  {WHEEL_AGAIN}"
+    )
+    assert len(kept) == 12
 
 
 # ------------------------------------------------------------------------------------- wheels as tools write them

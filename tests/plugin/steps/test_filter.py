@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 
 from hatch_wheelweights.errors import CheckpointError
-from hatch_wheelweights.steps.filter import filter_keys
+from hatch_wheelweights.steps.filter import key_filter
+
+
+def filter_keys(keys, include, exclude, others=()):
+    return set(filter(key_filter(include, exclude, keys, others), [*keys, *others]))
 
 
 def test_keeps_what_any_include_and_no_exclude_pattern_finds():
@@ -33,3 +37,9 @@ def test_allows_an_exclude_pattern_for_keys_that_are_not_included_either():
 def test_rejects_filters_that_leave_nothing():
     with pytest.raises(CheckpointError, match="expected include and exclude to leave a tensor, found none left of 2"):
         filter_keys(["enc.w", "dec.w"], ["enc"], ["enc"])
+
+
+def test_an_exclude_pattern_may_be_there_for_what_stands_beside_the_tensors():
+    assert filter_keys(["w"], (), ["^args"], ["args", "epoch"]) == {"w", "epoch"}
+    with pytest.raises(CheckpointError, match="expected keys that match `\\^args`, found none among 1"):
+        filter_keys(["w"], ["^args"], (), ["args"])

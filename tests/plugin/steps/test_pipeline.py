@@ -66,7 +66,12 @@ def test_goes_from_the_tree_to_final_keys_in_the_documented_order():
         ("head.w", None, "float32", "float32"),
     ]
     assert report.others == {"note": "str 'plain'"}
-    assert report.warnings == ["`step`: kept int64: int16 cannot hold 70,000"]
+    (warning,) = report.warnings
+    assert str(warning) == (
+        "`blocks` begins at 1, and at 0 in the record: if it is part of a model (a lone shard, an adapter), "
+        "reindex=False keeps the numbers"
+    )
+    assert report.notes == ["reindexed `blocks`: 1, 3, 5 -> 0, 1, 2"]
 
 
 def test_reads_no_tensor_before_it_is_asked_for():
@@ -99,16 +104,48 @@ def test_reports_every_tensor_in_burns_form():
 
 
 def test_says_once_why_several_tensors_kept_their_dtype():
-    tree = {f"bn{i}.num_batches_tracked": lazy(70_000) for i in range(3)}
+    tree = {f"phase{i}": sealed("complex64") for i in range(3)}
     report = state_dict(tree, precision="half").report
-    tracked = ", ".join(f"`bn{i}.num_batches_tracked`" for i in range(3))
-    assert report.warnings == [f"{tracked}: kept int64: int16 cannot hold 70,000"]
+    assert report.warnings == [
+        "`phase0`, `phase1`, `phase2`: kept complex64: there is no complex dtype of this precision"
+    ]
 
 
-def test_says_eight_reasons_for_keeping_dtypes_and_counts_the_rest():
-    report = state_dict({f"n{i}": lazy(70_000 + i) for i in range(10)}, precision="half").report
-    assert len(report.warnings) == 9
-    assert report.warnings[-1] == "and 2 more reasons why tensors kept their dtype"
+def test_notes_in_the_table_that_running_statistics_keep_their_dtype():
+    tree = {"net.bn.running_var": sealed(), "net.bn.weight": sealed(), "net.bn.num_batches_tracked": sealed("int64")}
+    report = state_dict(tree, key_remap=[("running_var", "variance")], precision="half").report
+    assert [(row.new_key, row.new_dtype, row.notes) for row in report.rows] == [
+        ("net.bn.variance", "float32", ("kept float32: float16 is too coarse for running statistics",)),
+        ("net.bn.weight", "float16", ()),
+        ("net.bn.num_batches_tracked", "int64", ()),
+    ]
+    assert "Note: kept float32: float16 is too coarse for running statistics" in debug_table(report)
+    assert (report.warnings, report.notes) == ([], [])
+
+
+def test_rules_of_precision_see_the_final_keys():
+    tree = {"old.3.w": sealed(), "old.7.w": sealed(), "head.w": sealed()}
+    rules = [(r"^new\.1\.", "keep"), {"pattern": "^new", "dtype": "float64"}]
+    tensors = state_dict(tree, key_remap=[("old", "new")], exclude=["head"], precision=rules)
+    assert {key: tensor.dtype for key, tensor in tensors.items()} == {"new.0.w": "float64", "new.1.w": "float32"}
+    (warning,) = state_dict(tree, exclude=["head"], precision=[("head", "half")]).report.warnings[1:]
+    assert str(warning).startswith("precision[0] matches nothing: `head` -> `half`; the nearest keys are ")
+
+
+def test_the_report_says_what_was_lost_once_a_tensor_has_been_read():
+    tensors = state_dict({"w": lazy(np.array([1, 1e-9], np.float32)), "ids": sealed("int64")}, precision="half")
+    assert tensors.report.notes == []
+    for _ in range(2):
+        assert list(tensors["w"].numpy()) == [1, 0]
+    assert list(map(str, tensors.report.notes)) == ["rounded to 0, being too small for their new dtype: 1 value of `w`"]
+
+
+def test_says_nothing_of_numbers_that_are_left_out_or_kept():
+    tree = {"l.1.w": sealed(), "m.1.w": sealed(), "n.w": sealed()}
+    for options in ({"include": ["n"]}, {"reindex": False}):
+        report = state_dict(tree, **options).report
+        assert (report.warnings, report.notes) == ([], [])
+    assert state_dict(tree, exclude=["^m"]).report.notes == ["reindexed `l`: 1 -> 0"]
 
 
 def test_leaves_numbers_alone_where_reindexing_is_off():

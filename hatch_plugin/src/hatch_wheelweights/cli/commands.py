@@ -32,7 +32,7 @@ __all__ = ["cli"]
 SHOWN_FAULTS: Final = 100  # of a wheel
 MAX_IN_TABLES: Final = 200_000  # characters, which rich draws in about a second
 
-_NOT_SHOWN: Final = ("metadata", "debug")  # options of a conversion that change nothing of what inspect shows
+_NOT_SHOWN: Final = ("metadata", "golden", "debug")  # options of a conversion that change nothing of what inspect shows
 
 
 class _Commands(click.Group):
@@ -72,7 +72,7 @@ def inspect(file: str, as_json: bool, html: str | None, **flags: Any) -> None:
     conversion show what it would do to a checkpoint.
 
     The keys of --json: path, kind, size, tensors (key, source, shape, dtype, new_dtype, nbytes, kept, tied_to, fault,
-    notes), others, metadata, warnings, config, problem, top_level, records.
+    notes), others, metadata, warnings, notes, config, problem, top_level, records.
     """
     from hatch_wheelweights.looking.document import json_document
     from hatch_wheelweights.looking.files import file_of
@@ -107,9 +107,13 @@ def convert(source: str, output: str, **flags: Any) -> None:
     _warn(done.told)
     if options.debug:
         say(done.table)
+    for note in done.noted:
+        say(f"Note: {printable(spelt(note, FLAGS))}")
     holds = f"{done.size:,} bytes, {counted(done.tensors, 'tensor')} of {done.nbytes:,} bytes"
     took = f"{time.perf_counter() - started:.2f} s"
     say(f"{printable(output)}: {holds}, from {printable(source)} ({done.format}) in {took}")
+    if done.golden is not None:
+        say(f"{printable(str(done.golden))}: golden outputs, from {printable(str(options.golden))}")
 
 
 @cli.command(short_help="Print the configuration in a checkpoint as JSON.")
@@ -119,15 +123,20 @@ def convert(source: str, output: str, **flags: Any) -> None:
 )
 @click.option("--output", "-o", metavar="FILE", help="Write it there instead of printing it.")
 def config(source: str, key: tuple[str, ...], output: str | None) -> None:
-    """Print the configuration under a key of the checkpoint SOURCE, as JSON."""
+    """Print the configuration under a key of the checkpoint SOURCE, as JSON.
+
+    What has no plain form (classes, large tensors, interpolations that lead nowhere) is left out, with a warning.
+    """
     from hatch_wheelweights.checkpoint.contents import naming
     from hatch_wheelweights.looking.texts import escaped_json
-    from hatch_wheelweights.opening import load_config
+    from hatch_wheelweights.opening import open_checkpoint
     from hatch_wheelweights.steps.configuration import json_text
 
-    value = load_config(source, key)
+    with open_checkpoint(source) as checkpoint:
+        found = checkpoint.configuration(key)
     with naming(source):
-        text = escaped_json(json_text(value, ".".join(key)))
+        text = escaped_json(json_text(found.value, ".".join(key)))
+    _warn(found.warnings)
     if output is None:
         say(text)
     else:

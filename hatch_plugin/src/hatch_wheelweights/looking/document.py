@@ -23,9 +23,9 @@ def json_document(inspection: Inspection, spelling: Spelling) -> dict[str, Any]:
 
     `path`, `kind`, `size` (bytes of the file); `tensors`: a list of `key`, `source` (the key in the checkpoint),
     `shape`, `dtype`, `new_dtype`, `nbytes`, `kept`, `tied_to` (a key, cut at 1,000 characters), `fault`, `notes`;
-    `others`: key -> description; `metadata`; `warnings`; `config`; `problem` and `top_level` (key -> what it holds) if
-    the root is not a state_dict; `records`: for a wheel, one such object each. Of a tensor that cannot be read `nbytes`
-    is null, and so is a size of more than 64 bits.
+    `others`: key -> description; `metadata`; `warnings`; `notes`; `config`; `problem` and `top_level` (key -> what it
+    holds) if the root is not a state_dict; `records`: for a wheel, one such object each. Of a tensor that cannot be
+    read `nbytes` is null, and so is a size of more than 64 bits.
     """
     return {
         "path": inspection.path,
@@ -35,6 +35,7 @@ def json_document(inspection: Inspection, spelling: Spelling) -> dict[str, Any]:
         "others": dict(inspection.others),
         "metadata": _finite(inspection.metadata),
         "warnings": [spelt(warning, spelling) for warning in inspection.warnings],
+        "notes": [spelt(note, spelling) for note in inspection.notes],
         "config": _finite(inspection.config),
         "problem": None if inspection.problem is None else spelt(inspection.problem.fact, spelling),
         "top_level": dict(inspection.top_level),

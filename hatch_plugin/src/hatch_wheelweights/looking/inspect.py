@@ -1,7 +1,7 @@
 """What is in a file: kinds, keys, shapes, dtypes, sizes, and what a conversion would make of them.
 
 Everything is a value here; how it is said and shown is in `words`, `terminal`, `page` and `document`. No tensor is
-read, except integers that are to be cast (see `steps.precision`).
+read, except small ones of a configuration that is asked for.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from hatch_wheelweights.looking.texts import dtype_name, shape_text
 from hatch_wheelweights.looking.wheels import Wheel
 from hatch_wheelweights.opening import Checkpoint
 from hatch_wheelweights.options.model import TensorOptions
-from hatch_wheelweights.steps.survey import Survey, children_of, is_module, part_of_key
+from hatch_wheelweights.steps.configuration import Configuration
+from hatch_wheelweights.steps.objects import is_module, part_of_key
+from hatch_wheelweights.steps.survey import Survey, children_of
 from wheelweights.dtypes import DTYPES
 from wheelweights.errors import backticked, counted, quoted
 
@@ -40,7 +42,7 @@ MAX_TOP_LEVEL: Final = 10_000
 MAX_NBYTES: Final = 1 << 63
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TensorFacts:
     """What there is to say about one tensor.
 
@@ -68,8 +70,8 @@ class Inspection:
 
     `kind` is that of `kind_of`, `size` counts the bytes of all its files. `others` describes the values that are not
     tensors. `problem` is set if the root of a checkpoint is not a state_dict: then `top_level` has the keys at the root
-    and what they hold, and there are no tensors. `records` are those of a wheel. `warnings` are texts that may name
-    options.
+    and what they hold, and there are no tensors. `records` are those of a wheel. `warnings` and `notes` are texts that
+    may name options.
     """
 
     path: str
@@ -79,6 +81,7 @@ class Inspection:
     others: Mapping[str, str] = field(default_factory=dict[str, str])
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
     warnings: tuple[object, ...] = ()
+    notes: tuple[object, ...] = ()
     config: Any = None
     problem: CheckpointError | None = None
     top_level: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -123,34 +126,38 @@ def inspect_file(path: str, options: ConversionOptions) -> Inspection:
 
 def _of_checkpoint(checkpoint: Checkpoint, path: str, options: ConversionOptions) -> Inspection:
     try:
-        tensors = checkpoint.tensors(options)
+        tensors = checkpoint.tensors(options, incomplete=True)
     except CheckpointError as error:
         if options.top_level_key or _holds_state_dict(checkpoint, options):
             raise
+        found = _configuration(checkpoint, options)
         return Inspection(
             path,
             checkpoint.kind,
             checkpoint.size,
             metadata=checkpoint.metadata,
-            warnings=checkpoint.warnings,
-            config=_config(checkpoint, options),
+            warnings=(*checkpoint.warnings, *found.warnings),
+            config=found.value,
             problem=error,
             top_level=_top_level(checkpoint.tree),
         )
+    report, found = tensors.report, _configuration(checkpoint, options)
+    lost = () if report.fault is None else (report.fault.fact,)
     return Inspection(
         path,
         checkpoint.kind,
         checkpoint.size,
         _tensor_facts(tensors),
-        tensors.report.others,
+        report.others,
         checkpoint.metadata,
-        (*checkpoint.warnings, *tensors.report.warnings),
-        _config(checkpoint, options),
+        (*checkpoint.warnings, *lost, *report.warnings, *found.warnings),
+        tuple(report.notes),
+        found.value,
     )
 
 
-def _config(checkpoint: Checkpoint, options: ConversionOptions) -> Any:
-    return checkpoint.config(options.config_key) if options.config_key else None
+def _configuration(checkpoint: Checkpoint, options: ConversionOptions) -> Configuration:
+    return checkpoint.configuration(options.config_key) if options.config_key else Configuration(None)
 
 
 def _holds_state_dict(checkpoint: Checkpoint, options: TensorOptions) -> bool:

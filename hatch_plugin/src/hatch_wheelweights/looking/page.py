@@ -73,14 +73,19 @@ def _text(value: object) -> str:
     return escape(printable(str(value)))
 
 
+def _texts(kind: str, texts: Sequence[object], spelling: Spelling) -> Iterator[str]:
+    if texts:
+        yield f"<ul class={kind}>"
+        yield from (f"<li>{_text(spelt(text, spelling))}</li>" for text in texts)
+        yield "</ul>"
+
+
 def _section(inspection: Inspection, heading: str, spelling: Spelling) -> Iterator[str]:
     lines = [line for line in (kind_line(inspection), contents_line(inspection)) if line is not None]
     yield f"<header><{heading}>{_text(inspection.path)}</{heading}>"
     yield f"<p>{'<br>'.join(map(_text, lines))}</p></header>"
-    if inspection.warnings:
-        yield "<ul class=warnings>"
-        yield from (f"<li>{_text(spelt(warning, spelling))}</li>" for warning in inspection.warnings)
-        yield "</ul>"
+    yield from _texts("warnings", inspection.warnings, spelling)
+    yield from _texts("notes", inspection.notes, spelling)
     if inspection.tensors:
         yield from _tensor_table(inspection.tensors, "Tensors", spelling)
     if inspection.problem is not None:

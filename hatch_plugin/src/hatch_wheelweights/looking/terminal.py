@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from hatch_wheelweights.errors import spelt
 from hatch_wheelweights.looking.texts import json_of, key_text, shape_text, shortened, size_text, value_text
 from hatch_wheelweights.looking.words import (
     SHOWN_RECORDS,
@@ -106,6 +107,8 @@ def _blocks(inspection: Inspection, spelling: Spelling) -> Iterator[Block]:
         yield _pairs("At the root", inspection.top_level)
     if inspection.others:
         yield _pairs("Other values", inspection.others)
+    if inspection.notes:
+        yield "\n".join(["Notes", *(f"  {printable(spelt(note, spelling))}" for note in inspection.notes)])
     if inspection.config is not None:
         yield "\n".join(["Configuration", *(f"  {line}" for line in json_of(inspection.config).split("\n"))])
     if inspection.metadata:

@@ -14,29 +14,38 @@ from wheelweights.errors import SHOWN_ITEMS, backticked, listed
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
-__all__ = ["filter_keys"]
+__all__ = ["key_filter"]
 
 
-def filter_keys(keys: Iterable[str], include: Sequence[str], exclude: Sequence[str]) -> set[str]:
-    """Return the keys in which an `include` pattern is found (all keys, where there is none) and no `exclude` pattern.
+def key_filter(
+    include: Sequence[str], exclude: Sequence[str], keys: Collection[str], others: Collection[str] = ()
+) -> Callable[[str], bool]:
+    """Return what tells whether a key is wanted.
 
-    Raises CheckpointError for a pattern that is found in no key, and where no key is left.
+    It is if an `include` pattern is found in it, or there is none, and no `exclude` pattern. `keys` are those of the
+    tensors, `others` those of what stands beside them. Raises CheckpointError for a pattern that is found in no key,
+    and where no tensor is left.
     """
-    keys = list(keys)
     wanted, unwanted = ({text: parse_pattern(text) for text in patterns} for patterns in (include, exclude))
-    _refuse_idle(keys, wanted | unwanted)
-    kept = {key for key in keys if (not wanted or _found(wanted, key)) and not _found(unwanted, key)}
-    if not kept:
+    _refuse_idle([*_idle(wanted, keys), *_idle(unwanted, [*keys, *others])], keys)
+
+    def is_wanted(key: str) -> bool:
+        return (not wanted or _found(wanted, key)) and not _found(unwanted, key)
+
+    if not any(map(is_wanted, keys)):
         fact = Words("expected ", INCLUDE, " and ", EXCLUDE, f" to leave a tensor, found none left of {len(keys):,}")
         raise CheckpointError(fact, remedy="Include more, or exclude less.")
-    return kept
+    return is_wanted
 
 
-def _refuse_idle(keys: Sequence[str], patterns: Mapping[str, re.Pattern[str]]) -> None:
-    """Raise CheckpointError for the patterns that are found in no key."""
-    idle = [text for text, pattern in patterns.items() if not any(map(pattern.search, keys))]
+def _idle(patterns: Mapping[str, re.Pattern[str]], keys: Collection[str]) -> list[str]:
+    return [text for text, pattern in patterns.items() if not any(map(pattern.search, keys))]
+
+
+def _refuse_idle(idle: Sequence[str], keys: Collection[str]) -> None:
+    """Raise CheckpointError for patterns that are found in no key."""
     if idle:
         nearest = [f"Nearest to {backticked(text)}: {listed(nearest_keys(text, keys))}" for text in idle[:SHOWN_ITEMS]]
         raise CheckpointError(

@@ -1,26 +1,25 @@
 """From the tree of a checkpoint to the tensors of a record: the steps, in their order.
 
-Names first, bytes untouched: everything here happens on lazy tensors, before a byte of weights is read (except that
-integers are read to find the dtype they fit in, see `precision`).
+Names first, bytes untouched: everything here happens on lazy tensors, before a byte of weights is read. What a cast
+loses is known when its tensor is read, and is added to the report then (see `casting`).
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from hatch_wheelweights.options.values import rule_of
-from hatch_wheelweights.steps.filter import filter_keys
+from hatch_wheelweights.steps.filter import key_filter
+from hatch_wheelweights.steps.flatten import flatten
+from hatch_wheelweights.steps.ledger import settle
 from hatch_wheelweights.steps.precision import cast_tensors
-from hatch_wheelweights.steps.reindex import reindex_keys
+from hatch_wheelweights.steps.reindex import reindex_keys, renumbering_note, renumbering_warnings, renumberings
 from hatch_wheelweights.steps.remap import remap_keys
 from hatch_wheelweights.steps.report import Report, Row
-from hatch_wheelweights.steps.select import flatten, select
-from wheelweights.errors import SHOWN_ITEMS, listed
+from hatch_wheelweights.steps.select import select
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from hatch_wheelweights.checkpoint import Account, LazyTensor
     from hatch_wheelweights.options.model import TensorOptions
@@ -41,20 +40,32 @@ def state_dict(tree: Any, options: TensorOptions, account: Account) -> StateDict
 
     Each tensor's `key` is its name in the checkpoint, below the top-level key. `account` is charged for the names.
     Raises CheckpointError where the checkpoint does not hold what the options ask for, RemapError where renaming would
-    lose a tensor.
+    lose a tensor. Where a tensor would be lost otherwise, the report's `fault` is set: an error for whoever needs all.
     """
     report = Report()
     part = select(tree, options.top_level_key, whole_model=options.whole_model)
-    tensors = flatten(part, report.add_other, account)
-    names = remap_keys(tensors, [rule_of(rule) for rule in options.key_remap], warn=report.warnings.append)
+    flat = flatten(part, account)
+    tensors = flat.tensors
+    remapped = names = remap_keys(tensors, [rule_of(rule) for rule in options.key_remap], warn=report.warnings.append)
     if options.reindex:
-        indices = reindex_keys(names.values())
-        names = {key: indices[name] for key, name in names.items()}
-    kept = filter_keys(names.values(), options.include, options.exclude)
-    selected = {name: tensors[key] for key, name in names.items() if name in kept}
-    cast, notes = cast_tensors(selected, options.precision)
+        indices = reindex_keys(remapped.values())
+        names = {key: indices[name] for key, name in remapped.items()}
+    wanted = key_filter(options.include, options.exclude, names.values(), [one.key for one in flat.beside])
+    selected = {name: tensors[key] for key, name in names.items() if wanted(name)}
+    settle(flat, wanted, report, account)
+    if names != remapped:
+        shapes = {remapped[key]: tensor.shape for key, tensor in tensors.items()}
+        _tell_renumbering(report, shapes, [remapped[key] for key, name in names.items() if name in selected])
+    cast, notes = cast_tensors(selected, options.precision, report)
     _complete(report, tensors, names, cast, notes)
     return StateDict(cast, report)
+
+
+def _tell_renumbering(report: Report, shapes: Mapping[str, tuple[int, ...]], kept: Iterable[str]) -> None:
+    """Add what reindexing has changed of the keys that are kept."""
+    if found := renumberings(shapes, kept):
+        report.notes.append(renumbering_note(found))
+        report.warnings.extend(renumbering_warnings(found))
 
 
 def _complete(
@@ -64,21 +75,10 @@ def _complete(
     cast: Mapping[str, LazyTensor],
     notes: Mapping[str, str],
 ) -> None:
-    """Add a row for every tensor, and a warning where dtypes were kept."""
+    """Add a row for every tensor."""
     for key, tensor in tensors.items():
         name = names[key]
         final = cast.get(name)
         dtypes = (tensor.dtype, final.dtype if final else tensor.dtype)
         noted = (notes[name],) if name in notes else ()
         report.rows.append(Row(key, name, final is not None, tensor.shape, *dtypes, notes=noted))
-    report.warnings.extend(_not_cast(notes))
-
-
-def _not_cast(notes: Mapping[str, str]) -> list[str]:
-    """Return a warning for each reason why tensors kept their dtype: the first 8 reasons, then how many more."""
-    keys: defaultdict[str, list[str]] = defaultdict(list)
-    for key, note in notes.items():
-        keys[note].append(key)
-    more = len(keys) - SHOWN_ITEMS
-    shown = [f"{listed(keys[note])}: {note}" for note in islice(keys, SHOWN_ITEMS)]
-    return [*shown, f"and {more:,} more reasons why tensors kept their dtype"] if more > 0 else shown

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from hatch_wheelweights.options.rules import Rule
 
-__all__ = ["MAX_COMPARED_KEYS", "MAX_KEY_CHARACTERS", "nearest_keys", "remap_keys"]
+__all__ = ["MAX_COMPARED_KEYS", "MAX_KEY_CHARACTERS", "nearest_are", "nearest_keys", "remap_keys"]
 
 # Patterns are the packager's, but keys are a file's, and matching can take the square of their length
 MAX_KEY_CHARACTERS: Final = 4096
@@ -38,7 +38,7 @@ def remap_keys(keys: Iterable[str], rules: Sequence[Rule], *, warn: Callable[[ob
         renamed = {key: new for key, name in names.items() if (new := rule.apply(name)) is not None}
         if not renamed:
             near = nearest_keys(rule.pattern, names.values())
-            warn(Words(_place(i), f" matches nothing: {rule}{_nearest_are(near)}"))
+            warn(Words(_place(i), f" matches nothing: {rule}{nearest_are(near)}"))
         for key, name in renamed.items():
             if len(name) > MAX_KEY_CHARACTERS:
                 raise RemapError(
@@ -60,7 +60,8 @@ def nearest_keys(pattern: str, keys: Iterable[str]) -> list[str]:
     return difflib.get_close_matches(text[:MAX_COMPARED_CHARACTERS], compared, n=3, cutoff=0.0)
 
 
-def _nearest_are(near: Sequence[str]) -> str:
+def nearest_are(near: Sequence[str]) -> str:
+    """Return the end of a sentence about a pattern that matches nothing: the nearest keys, if there are any."""
     return f"; the nearest keys are {', '.join(map(backticked, near))}" if near else ""
 
 

@@ -6,16 +6,20 @@ Knows names, shapes and dtypes; never reads a tensor.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from wheelweights.errors import printable
 
-__all__ = ["Report", "Row", "debug_table"]
+if TYPE_CHECKING:
+    from hatch_wheelweights.checkpoint import LazyTensor
+    from hatch_wheelweights.errors import CheckpointError
+
+__all__ = ["LeftOut", "Report", "Row", "debug_table"]
 
 MAX_OTHERS: Final = 10_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One tensor of the checkpoint and what becomes of it.
 
@@ -37,19 +41,37 @@ class Row:
         return self.name if self.kept else None
 
 
-@dataclass
-class Report:
-    """What a conversion does to names and dtypes: a row per tensor in the checkpoint's order, and warnings.
+@dataclass(frozen=True)
+class LeftOut:
+    """Something beside the tensors that holds tensors which no key of the state_dict leads to.
 
-    Warnings are texts: strings, or values that name options and are spelt for whoever reads them.
-
-    `others` maps the key of a value that is no tensor to a short description; beyond `MAX_OTHERS` they are not
-    collected.
+    `is_excluded` is set where filters leave it out; else a warning, a note or the fault tells of it.
     """
 
-    rows: list[Row] = field(default_factory=list)
-    warnings: list[object] = field(default_factory=list)
-    others: dict[str, str] = field(default_factory=dict)
+    key: str
+    tensors: tuple[LazyTensor, ...]
+    is_excluded: bool
+
+
+@dataclass
+class Report:
+    """What a conversion does to names and dtypes: a row per tensor in the checkpoint's order, and what is said of it.
+
+    `warnings` are of what may be wrong, `notes` of what is as it should be and yet worth a line. Both are texts:
+    strings, or values that name options and are spelt for whoever reads them.
+
+    `left_out` accounts for the tensors that are in no row; `fault` is set where one of them would be missing. `values`
+    are the keys of plain values that filters would keep, `others` maps the key of everything that is no tensor to a
+    short description; beyond `MAX_OTHERS` they are not collected.
+    """
+
+    rows: list[Row] = field(default_factory=list[Row])
+    warnings: list[object] = field(default_factory=list[object])
+    notes: list[object] = field(default_factory=list[object])
+    others: dict[str, str] = field(default_factory=dict[str, str])
+    values: list[str] = field(default_factory=list[str])
+    left_out: list[LeftOut] = field(default_factory=list[LeftOut])
+    fault: CheckpointError | None = None
 
     def add_other(self, key: str, description: str) -> None:
         """Note a value that is no tensor."""

@@ -1,6 +1,7 @@
 """What a checkpoint's tree holds, counted in one pass.
 
-Knows what has children: dicts, lists, tuples, sets, and a pickled `torch.nn.Module` where its parameters are asked for.
+Knows what has children: dicts, lists, tuples and sets, objects of their subclasses, and a pickled `torch.nn.Module`
+where its parameters are asked for; of the part that was asked for by name, also any other object.
 A tree can be hostile: deep, cyclic, or with nodes shared so often that it has more paths than atoms. So every node is
 looked at once, without recursion, and whoever walks the tree afterwards follows only what is worth it.
 """
@@ -8,19 +9,19 @@ looked at once, without recursion, and whoever walks the tree afterwards follows
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
 
 from hatch_wheelweights.checkpoint import Global, LazyTensor, Opaque
 from hatch_wheelweights.checkpoint.allowed import is_value
 from hatch_wheelweights.errors import CheckpointError
+from hatch_wheelweights.steps.objects import is_module, items_of, module_children, part_of_key, parts
 from wheelweights.errors import backticked
+from wheelweights.plain import is_collection, is_dict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["MAX_DEPTH", "Content", "Survey", "children_of", "is_foreign", "is_module", "part_of_key"]
+__all__ = ["MAX_DEPTH", "Content", "Survey", "children_of", "is_foreign"]
 
 MAX_DEPTH: Final = 200
 
@@ -64,10 +65,11 @@ class Survey:
     whole_model: bool
     named_tensors: int = 0
     fault: CheckpointError | None = None
-    _contents: dict[int, Content | None] = field(default_factory=dict)  # by identity; None: still being counted
+    # By identity; None: still being counted
+    _contents: dict[int, Content | None] = field(default_factory=dict[int, Content | None])
 
     def __post_init__(self) -> None:
-        below = children_of(self.root, whole_model=self.whole_model)
+        below = self.children(self.root)
         if below is None:
             return
         frames = [_Frame("", self.root, iter(below))]
@@ -85,11 +87,17 @@ class Survey:
         """Return what is below a node, or what a leaf counts as."""
         return self._contents.get(id(node)) or _leaf(node)
 
+    def children(self, node: Any) -> Iterable[tuple[Any, Any]] | None:
+        """Return the names and values that a node holds; None for a leaf. An object that is the root is opened."""
+        below = children_of(node, whole_model=self.whole_model)
+        is_opened = below is None and node is self.root and isinstance(node, Opaque) and not is_module(node)
+        return parts(node) if is_opened else below
+
     def _count(self, frames: list[_Frame]) -> _Frame | None:
         """Count the children of the last frame up to the first that has uncounted children itself; return that one."""
         frame = frames[-1]
         for name, child in frame.children:
-            below = children_of(child, whole_model=self.whole_model)
+            below = self.children(child)
             if below is None:
                 leaf = _leaf(child)
                 self.named_tensors += leaf.tensors
@@ -113,51 +121,21 @@ class Survey:
 
 
 def children_of(node: Any, *, whole_model: bool) -> Iterable[tuple[Any, Any]] | None:
-    """Return the names and values that a node holds; None for a leaf."""
-    if isinstance(node, dict):
+    """Return the names and values that a container holds; None for a leaf."""
+    if is_dict(node):
         return node.items()
-    if isinstance(node, (list, tuple, set, frozenset)):
+    if is_collection(node):
         return enumerate(node)
-    return _module_children(node) if whole_model and is_module(node) else None
+    if not isinstance(node, Opaque):
+        return None
+    if is_module(node):
+        return module_children(node) if whole_model else None
+    return items_of(node)
 
 
-def is_foreign(value: Any) -> bool:
+def is_foreign(value: Any) -> TypeGuard[Global | Opaque]:
     """Tell whether a node is an object, class or function that only the program which saved it could rebuild."""
     return isinstance(value, (Global, Opaque)) and not is_value(value)
-
-
-def is_module(node: Any) -> bool:
-    """Tell whether a node is a pickled `torch.nn.Module`."""
-    state = node.state if isinstance(node, Opaque) else None
-    return isinstance(state, dict) and all(isinstance(state.get(kind), dict) for kind in _MODULE_KINDS)
-
-
-_MODULE_KINDS: Final = ("_parameters", "_buffers", "_modules")
-
-
-def _module_children(module: Opaque) -> Iterator[tuple[Any, Any]]:
-    """Yield what torch's `state_dict()` takes of a module, in its order: parameters, persistent buffers, modules."""
-    state = module.state
-    hidden = state.get("_non_persistent_buffers_set")  # torch < 1.6 has none
-    skipped = hidden if isinstance(hidden, (set, frozenset)) else ()  # never copied: many modules may share it
-    for kind in _MODULE_KINDS:
-        for name, value in state[kind].items():
-            if value is not None and not (kind == "_buffers" and name in skipped):
-                yield name, value
-
-
-def part_of_key(name: Any) -> str | None:
-    """Return a dict key or list index as a part of a dotted key; None for what cannot be one."""
-    if isinstance(name, str):
-        return name
-    if isinstance(name, bytes):  # Python 2's str
-        try:
-            return name.decode("utf-8")
-        except UnicodeDecodeError:
-            return name.decode("latin-1")
-    if isinstance(name, (int, float, np.integer)) or name is None:
-        return str(name)
-    return None
 
 
 def _leaf(value: Any) -> Content:

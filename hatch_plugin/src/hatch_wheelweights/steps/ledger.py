@@ -1,0 +1,224 @@
+"""The account between a checkpoint's tree and its state_dict: every tensor is written, excluded, or told of.
+
+Knows what is an error, a warning or a note. A tensor that torch's own `state_dict()` would leave out as well (a plain
+attribute of a module) is a warning. One that only code could name is an error: what an object holds, or what the whole
+numbers of a quantised layer need to mean anything. What holds no tensor is told in a line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sized
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import numpy as np
+
+from hatch_wheelweights.checkpoint import Account, Global, LazyTensor, Opaque
+from hatch_wheelweights.checkpoint.values import type_name
+from hatch_wheelweights.errors import EXCLUDE, TOP_LEVEL_KEY, CheckpointError, Do, Words
+from hatch_wheelweights.steps.objects import everything, is_module
+from hatch_wheelweights.steps.report import LeftOut, Report
+from hatch_wheelweights.steps.select import NO_CODE, whole_model_error
+from hatch_wheelweights.steps.survey import is_foreign
+from wheelweights.errors import SHOWN_CHARACTERS, SHOWN_ITEMS, backticked, counted, listed, quoted
+from wheelweights.plain import is_collection, is_dict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from hatch_wheelweights.checkpoint.tensors import Storage
+    from hatch_wheelweights.steps.flatten import Beside, Flat
+
+__all__ = ["settle", "unreached"]
+
+STEPS_PER_NODE: Final = 2
+BYTES_PER_NODE: Final = 80
+_QUANTISED: Final = re.compile(r"quantized|torch\.ScriptObject")  # of the class of an object
+_EXTRA_STATE: Final = "_extra_state"  # torch's name for what a module's get_extra_state() gives
+
+
+@dataclass
+class _Held:
+    """What is held by something beside the tensors: tensors that no key leads to, and an object, if there is one."""
+
+    tensors: list[LazyTensor] = field(default_factory=list[LazyTensor])
+    hidden: bool = False  # one of them is in an object, or quantised
+    an_object: Global | Opaque | None = None
+
+
+@dataclass(frozen=True)
+class _Entry:
+    beside: Beside
+    held: _Held
+
+    def left_out(self, *, is_excluded: bool) -> LeftOut:
+        return LeftOut(self.beside.key, tuple(self.held.tensors), is_excluded)
+
+    def __str__(self) -> str:
+        value, tensors = self.beside.value, len(self.held.tensors)
+        holds = f", {counted(tensors, 'tensor')}" if tensors and not isinstance(value, LazyTensor) else ""
+        return f"{backticked(self.beside.key)} ({_kind(value, self.held)}{holds})"
+
+
+def settle(flat: Flat, wanted: Callable[[str], bool], report: Report, account: Account) -> None:
+    """Say in the report what becomes of everything that stands beside the tensors and has a key that is wanted.
+
+    Sets its `fault` where a tensor would be lost.
+    """
+    for one in flat.beside:
+        if one.role == "item":
+            report.add_other(one.key, _described(one.value))
+    search = _Search(flat, account)
+    # Buffers first: what they share with an attribute is no loss. What is excluded last: what is not may share it
+    kept = [one for one in flat.beside if wanted(one.key)]
+    excluded = [one for one in flat.beside if not wanted(one.key)]
+    entries = [_Entry(one, search.count(one.value)) for one in sorted(kept, key=lambda one: one.role != "buffer")]
+    silent = [_Entry(one, search.count(one.value)) for one in excluded]
+    report.left_out = [entry.left_out(is_excluded=False) for entry in entries if entry.held.tensors]
+    report.left_out += [entry.left_out(is_excluded=True) for entry in silent if entry.held.tensors]
+    _tell(entries, report, whole_model=flat.whole_model)
+
+
+def _tell(entries: Sequence[_Entry], report: Report, *, whole_model: bool) -> None:
+    buffers = [entry.beside.key for entry in entries if entry.beside.role == "buffer" and entry.held.tensors]
+    lost = [entry for entry in entries if _is_lost(entry)]
+    loose = [
+        entry for entry in entries if entry.held.tensors and entry.beside.role == "attribute" and not _is_lost(entry)
+    ]
+    others = [entry for entry in entries if entry.beside.role == "item" and not entry.held.tensors]
+    objects = [entry for entry in others if _is_state(entry)]
+    report.values = [entry.beside.key for entry in others if not _is_state(entry)]
+    if lost:
+        report.fault = _lost(lost, whole_model=whole_model)
+    if loose:
+        report.warnings.append(Words(f"left out {_listed(loose)}: {_NEITHER}", *_MEANT))
+    if objects:
+        report.warnings.append(Words(f"left out {_listed(objects)}: a record holds tensors alone", *_MEANT))
+    if buffers:
+        report.notes.append(f"left out {listed(buffers)}, as torch's state_dict() does: not persistent")
+
+
+_NEITHER: Final = "neither parameters nor buffers, so that torch's state_dict() does not have them either"
+_MEANT: Final = ("; name in ", EXCLUDE, " what is not needed")
+
+
+def unreached(tree: Any, storages: Mapping[str, Storage], account: Account) -> list[str]:
+    """Return the names of the storages that a file refers to and no tensor of its tree is made of."""
+    left = {id(storage): name for name, storage in storages.items()}
+    seen: set[int] = set()
+    pending = [tree]
+    while pending and left:
+        node = pending.pop()
+        if not _is_node(node) or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, LazyTensor):
+            for storage in node.storages:
+                left.pop(id(storage), None)
+        for part in everything(node):
+            account.charge(1, BYTES_PER_NODE)
+            pending.append(part)
+    return list(left.values())
+
+
+def _is_node(value: Any) -> bool:
+    return isinstance(value, (LazyTensor, Opaque, Global)) or is_dict(value) or is_collection(value)
+
+
+class _Search:
+    """Looks for tensors that no key leads to; each node of the tree is looked at once."""
+
+    def __init__(self, flat: Flat, account: Account) -> None:
+        self.account = account
+        self.known = {tensor.tie for tensor in flat.tensors.values()}
+        self.seen = set(flat.entered)
+
+    def count(self, value: Any) -> _Held:
+        """Return what a value holds that was not found before."""
+        held = _Held()
+        pending = [(value, False)]
+        while pending:
+            node, inside = pending.pop()
+            if not _is_node(node) or id(node) in self.seen:
+                continue
+            self.seen.add(id(node))
+            if is_foreign(node):
+                held.an_object = held.an_object or node
+                inside = True
+            if isinstance(node, LazyTensor):
+                self.note(node, held, inside=inside)
+            for part in everything(node):
+                self.account.charge(STEPS_PER_NODE, BYTES_PER_NODE)
+                pending.append((part, inside))
+        return held
+
+    def note(self, tensor: LazyTensor, held: _Held, *, inside: bool) -> None:
+        if tensor.tie not in self.known:
+            self.known.add(tensor.tie)
+            held.tensors.append(tensor)
+            held.hidden = held.hidden or inside or tensor.dtype.startswith(("qint", "quint"))
+
+
+def _is_lost(entry: _Entry) -> bool:
+    """Tell whether tensors would be lost that torch has a use for, or a module that is none."""
+    role, held = entry.beside.role, entry.held
+    if role == "buffer":
+        return False
+    if role == "attribute":
+        return bool(held.tensors) and (held.hidden or entry.beside.packed)
+    return bool(held.tensors) or (role == "module" and not is_module(entry.beside.value))
+
+
+def _is_state(entry: _Entry) -> bool:
+    """Tell whether something without tensors may still matter to a model: an object, or the extra state of a module."""
+    value = entry.beside.value
+    is_extra = entry.beside.key.rpartition(".")[2] == _EXTRA_STATE and value is not None
+    return entry.held.an_object is not None or is_extra
+
+
+def _lost(entries: Sequence[_Entry], *, whole_model: bool) -> CheckpointError:
+    for entry in entries:
+        if is_module(entry.beside.value) and entry.beside.role == "item" and not whole_model:
+            return whole_model_error(entry.beside.value, f" at {backticked(entry.beside.key)}")
+    quantised = any(entry.beside.packed or _QUANTISED.search(_text_of(entry.held.an_object)) for entry in entries)
+    save = "Save the model as it was before it was quantised" if quantised else "Save them in a dict of tensors"
+    select: tuple[str, ...] = () if quantised else (", set ", TOP_LEVEL_KEY, " to what holds them")
+    return CheckpointError(
+        f"expected every tensor under a key of its own, found {_listed(entries)}",
+        found=tuple(entry.beside.key for entry in islice(entries, SHOWN_ITEMS)),
+        details=[NO_CODE],
+        remedy=Do(save, *select, ", or leave them out with ", EXCLUDE, "."),
+    )
+
+
+def _text_of(node: Global | Opaque | None) -> str:
+    return "" if node is None else str(node)
+
+
+def _kind(value: Any, held: _Held) -> str:
+    if isinstance(value, (Global, Opaque)):
+        return backticked(value)
+    if isinstance(value, LazyTensor):
+        return f"{value.dtype} tensor of shape {value.shape}"
+    return type_name(value) + (f" with {backticked(held.an_object)}" if held.an_object is not None else "")
+
+
+def _described(value: Any) -> str:
+    """Describe a value that is no tensor in a few words: its type and, where it is one number or text, itself."""
+    kind = type_name(value)
+    if isinstance(value, (str, bytes)):
+        return f"{kind} {quoted(value[:SHOWN_CHARACTERS])}"
+    if isinstance(value, (int, float, complex, np.generic)):
+        return f"{kind} {backticked(cast('object', value))[1:-1]}"
+    if isinstance(value, (Global, Opaque)):
+        return f"object of class {backticked(value)}" if isinstance(value, Opaque) else backticked(value)
+    return "None" if value is None else f"{kind} of {len(value):,}" if isinstance(value, Sized) else kind
+
+
+def _listed(entries: Sequence[_Entry]) -> str:
+    """Return the first 8, then how many more."""
+    shown = ", ".join(map(str, islice(entries, SHOWN_ITEMS)))
+    more = len(entries) - SHOWN_ITEMS
+    return f"{shown} and {more:,} more" if more > 0 else shown
