@@ -1,9 +1,9 @@
-"""Train the network and write `weights/digits.pt` and `src/digits/held_out.npz`.
+"""Train the network and write `weights/digits.pt`, `weights/golden.npz` and `src/digits/held_out.npz`.
 
-Building and using the package needs neither this script nor torch: both files are committed. They were made with
+Building and using the package needs neither this script nor torch: the files are committed. They were made with
 Python 3.11, torch 2.13.0 (CPU), scikit-learn 1.9.1 and numpy 2.4.6, in some ten seconds:
 
-    python -m pip install torch scikit-learn && python train.py
+    python -m pip install torch scikit-learn hatch-wheelweights && python train.py
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
+
+from hatch_wheelweights import golden
 
 HERE = Path(__file__).parent
 EPOCHS = 60
@@ -66,8 +68,14 @@ def train(images: Tensor, labels: Tensor) -> Digits:
     return model.eval()
 
 
+def write_golden(model: Digits, images: Tensor) -> None:
+    """Write what the network and its parts compute for some images: `digits --check` compares it without torch."""
+    parts = ["encoder.0", "encoder.2", "head.2", "head.4"]  # those with weights
+    golden(model, images, path=HERE / "weights" / "golden.npz", modules=parts)
+
+
 def main() -> None:
-    """Train on 1,437 images, measure on the other 360, write both files."""
+    """Train on 1,437 images, measure on the other 360, write the files."""
     torch.manual_seed(0)
     torch.set_num_threads(1)  # sums in one order: the same weights on every run
     torch.use_deterministic_algorithms(mode=True)
@@ -83,6 +91,7 @@ def main() -> None:
     print(f"{np.mean(logits.argmax(1) == test_labels):.2%} of {len(test_labels)} held-out images")
 
     torch.save(model.state_dict(), HERE / "weights" / "digits.pt")
+    write_golden(model, torch.from_numpy(test_images[:4]))
     np.savez_compressed(HERE / "src" / "digits" / "held_out.npz", images=test_images, labels=test_labels, logits=logits)
 
 

@@ -25,8 +25,8 @@ HOUSE = {
     "hatch_wheelweights": (
         "hooks | cli __main__",
         "__init__",
-        "looking | conversion",
-        "opening | wheel",
+        "looking | conversion goldens",
+        "opening | wheel | forward",
         "steps",
         "options",
         "checkpoint",
@@ -34,17 +34,20 @@ HOUSE = {
     ),
     "wheelweights": (
         "__init__",
-        "package | torch | jax",
-        "nn | binding annotations instances keys report | record",
-        "burn | config",
-        "dtypes | formats | plain | _msgpack",
+        "package | torch | jax | checking golden",
+        (
+            "nn | binding planning casting annotations declarations hints instances keys names report suggestions state"
+            " | record"
+        ),
+        "burn | config attempts scalars",
+        "dtypes | formats | plain | skeleton | _msgpack",
         "errors | _version",
     ),
 }
 # Rooms that know less than their floor allows
 ALONE = {
     "hatch_wheelweights.wheel": {"hatch_wheelweights.errors", "wheelweights.errors"},
-    "wheelweights.nn": {"wheelweights.errors", "wheelweights.plain"},
+    "wheelweights.nn": {"wheelweights.errors", "wheelweights.plain", "wheelweights.skeleton"},
 }
 
 

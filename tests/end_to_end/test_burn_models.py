@@ -172,13 +172,40 @@ def test_closes_the_gaps_of_a_list_in_the_record(record: Record) -> None:
     ]
 
 
-@pytest.mark.parametrize("target", [ManyConvolutions, "instance"])
+@dataclass
+class Relu:
+    def __call__(self, x: nn.Array) -> nn.Array:
+        return nn.relu(x)
+
+
+@dataclass
+class Sequential:
+    fc: list[Padded | Relu]
+
+    @classmethod
+    def init(cls) -> Sequential:
+        return cls([Relu() if i % 2 else Padded.init(2, 2, 3, padding=1) for i in range(10)])
+
+    def __call__(self, x: nn.Array) -> nn.Array:
+        for layer in self.fc:
+            x = layer(x)
+        return nn.relu(x)
+
+
+@pytest.mark.parametrize("target", [Sequential, Sequential.init, "instance"])
 def test_binds_a_list_whose_gaps_were_left(record: Record, cases: dict[str, Any], target: Any) -> None:
-    if target == "instance":
-        target = ManyConvolutions([Padded.init(2, 2, 3, padding=1) for _ in range(5)])
+    target = Sequential.init() if target == "instance" else target
     left = record("non_contiguous_indexes", reindex=False)
     assert "fc.8.weight" in left
     assert_computes(ww.bind(target, left), cases["non_contiguous_indexes"])
+
+
+def test_gaps_that_were_left_are_holes_in_a_list_without_items_for_them(record: Record) -> None:
+    left = record("non_contiguous_indexes", reindex=False)
+    five = ManyConvolutions([Padded.init(2, 2, 3, padding=1) for _ in range(5)])
+    for target, expected in ((ManyConvolutions, "0 to 8"), (five, "0 to 4")):
+        with pytest.raises(ww.BindError, match=f"expected items {expected}, found 0, 2, 4, 6, 8 in `fc`: 1, 3"):
+            ww.bind(target, left)
 
 
 def test_takes_the_variant_that_the_keys_are_of(record: Record) -> None:

@@ -43,6 +43,7 @@ def test_ships_its_code_its_images_and_its_record(tmp_path: Path) -> None:
         "digits/held_out.npz",
         "digits/py.typed",
         "digits/digits.mpk",
+        "digits/digits.golden.mpk",
     ]
     assert_sound(wheel)
 
@@ -68,4 +69,5 @@ def test_gives_torchs_logits_without_being_unpacked(tmp_path: Path, compression:
         file.write(f'\n[tool.hatch.build.hooks.wheelweights]\ncompression = "{compression}"\n')
     said = digits(build(root, tmp_path), "--check", "0")
     assert "image 0: 7, with probability 95.3% (labelled 7)\n" in said
+    assert "CheckReport: 5 outputs as torch computed them\n" in said
     assert "all 360 held-out images: 99.44% correct, logits within " in said

@@ -161,6 +161,7 @@ def expected() -> dict[str, nn.Array]:
 def test_every_rule_has_work_to_do(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     wheel = project.wheel()
     assert capsys.readouterr().err == (
+        "weights/clip_style.pt: reindexed `vision.blocks`: 0, 2, 5 -> 0, 1, 2\n"
         "demo/data/vision.mpk: 44 tensors, 9,576 bytes, from weights/clip_style.pt (pytorch-zip)\n"
     )
     assert [name for name in members(wheel) if ".dist-info/" not in name] == [

@@ -20,7 +20,7 @@ from hatch_wheelweights.conversion import convert_file, is_current
 from hatch_wheelweights.opening import open_checkpoint
 from hatch_wheelweights.options.model import ConversionOptions
 from making.checkpoints import legacy_checkpoint, safetensors, tar_checkpoint, zip_checkpoint
-from making.pickles import get, pickled, put, storage, tensor
+from making.pickles import get, name, pickled, put, storage, tensor
 from making.values import FLOATS, VALUES
 from wheelweights import RecordError, open_record, write_record
 
@@ -198,12 +198,35 @@ def test_records_the_options_that_are_not_at_their_defaults(model: Path) -> None
     }
 
 
+def test_records_rules_of_precision_as_the_table_has_them(model: Path) -> None:
+    expected = [{"pattern": "weight", "dtype": "half"}, {"pattern": "count", "dtype": "int32"}]
+    for rules in ([("weight", "half"), ("count", "int32")], expected):
+        assert metadata(precision=rules)["options"]["precision"] == expected
+    record = open_record("model.mpk")
+    assert {key: record.info(key).dtype for key in record} == {
+        "enc.0.weight": "float16", "enc.1.weight": "float16", "tied": "float32", "count": "int32",
+    }  # fmt: skip
+    read = ConversionOptions(top_level_key=("state_dict",), precision=(("weight", "half"), ("count", "int32")))
+    assert outcome("model.mpk", model, read)
+
+
 def test_bakes_in_the_configuration_and_the_users_metadata(model: Path) -> None:
     found = metadata(config_key="config", metadata={"license": "MIT"})
     assert found["config"] == {"sizes": [1, 2], "name": "net"}
     assert found["user"] == {"license": "MIT"}
     assert list(found) == ["generator", "source", "options", "config", "user"]
     assert open_record("model.mpk").config() == {"sizes": [1, 2], "name": "net"}
+
+
+def test_leaves_out_of_the_configuration_what_has_no_plain_form_and_names_it(tmp_path: Path) -> None:
+    config = {"dim": 8, "act": name("torch.nn.modules.activation", "ReLU"), "shift": tensor()}
+    Path("model.pt").write_bytes(zip_checkpoint(pickled({"state_dict": {"w": tensor()}, "config": config})))
+    done = convert("model.pt", "model.mpk", top_level_key="state_dict", config_key="config")
+    assert done.warnings[-1] == (
+        "config.act: left out of the configuration: expected a value that JSON has, found the class or function"
+        " `torch.nn.modules.activation.ReLU`"
+    )
+    assert open_record("model.mpk").config() == {"dim": 8, "shift": list(VALUES)}
 
 
 def test_notes_the_keys_of_the_checkpoint(model: Path) -> None:

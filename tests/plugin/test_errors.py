@@ -234,12 +234,16 @@ def test_a_cast_that_overflows_is_spelt_three_ways(tmp_path: Path) -> None:
     assert [message(error, spelling).splitlines() for spelling in SPELLINGS.values()] == [
         [
             "m.pt: tensor `w`: expected finite values that `float16` can hold, found the magnitude 3.40282e+38",
-            f"  {one}",
+            f"  By {asked}",
+            f"  Keep it: {rules}, or use `bfloat16`, which has the range of float32.",
         ]
-        for one in (
-            'Use precision = "keep", or `bfloat16`, which has the range of float32.',
-            "Use --precision keep, or `bfloat16`, which has the range of float32.",
-            'Use precision="keep", or `bfloat16`, which has the range of float32.',
+        for asked, rules in (
+            (
+                'precision = "half"',
+                'precision = [{ pattern = "^w$", dtype = "keep" }, { pattern = "", dtype = "half" }]',
+            ),
+            ("--precision half", "--precision '^w$=keep' --precision =half"),
+            ('precision="half"', 'precision=[{"pattern": "^w$", "dtype": "keep"}, {"pattern": "", "dtype": "half"}]'),
         )
     ]
 

@@ -155,10 +155,10 @@ def show(value: Any) -> str:
     return repr(value)
 
 
-def test_orders_a_list_by_number_and_closes_gaps() -> None:
-    record = numbered(*net_keys(10, 9, 2))
+def test_orders_a_list_by_number() -> None:
+    record = numbered(*net_keys(10, *range(10)))
     net = bind(Net, record)
-    assert [int(block.scale[0]) for block in net.encoder] == [5, 3, 1]
+    assert [int(block.scale[0]) for block in net.encoder] == [*range(3, 23, 2), 1]
 
 
 def test_leaves_static_fields_to_their_defaults() -> None:
@@ -237,8 +237,10 @@ def test_knows_the_names_of_arrays_that_stand_under_type_checking(monkeypatch: p
     module = ModuleType("module_of_a_model")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     source = "from __future__ import annotations\nfrom dataclasses import dataclass\n"
-    exec(source + "@dataclass\nclass Net:\n    x: NDArray[np.float32]\n    y: npt.NDArray[Any]\n", vars(module))
-    assert bind(module.Net, numbered("x", "y")).y[0] == 1
+    fields = "    x: NDArray[np.float32]\n    y: npt.NDArray[Any]\n    z: Sequence[Array]\n    m: Mapping[str, Array]\n"
+    exec(source + "@dataclass\nclass Net:\n" + fields, vars(module))
+    net = bind(module.Net, numbered("x", "y", "z.0", "m.a"))
+    assert (net.y[0], net.z[0][0], net.m["a"][0]) == (1, 2, 3)
 
 
 def test_classes_made_in_a_function_know_each_other_while_it_runs() -> None:
@@ -342,13 +344,6 @@ def test_an_instance_has_its_optional_parts_already() -> None:
     without = Conv(zeros(2), bias=None)
     assert bind_report(without, numbered("weight", "bias")).unexpected_keys == ["bias"]
     assert bind_report(Conv(zeros(2), zeros(2)), numbered("weight")).missing_keys == ["bias"]
-
-
-@pytest.mark.parametrize("numbers", [(0, 1, 2), (0, 2, 4), (5, 7, 11)], ids=str)
-def test_closes_gaps_where_an_instance_has_as_many_items(numbers: tuple[int, ...]) -> None:
-    record = numbered(*net_keys(*numbers), "head.bias")
-    bound = bind(an_instance(), record)
-    assert [block.scale is record[f"encoder.{n}.scale"] for block, n in zip(bound.encoder, numbers, strict=True)]
 
 
 def test_items_without_arrays_take_no_number() -> None:
@@ -455,8 +450,8 @@ def test_refuses_an_instance_that_contains_itself() -> None:
 
 
 def test_gathers_every_fault_in_one_error() -> None:
-    record = numbered(*net_keys(0, 2, 4))
-    record["encoder.4.conv.weight"] = zeros(8, 3, 5, 5)
+    record = numbered(*net_keys(0, 1, 2))
+    record["encoder.2.conv.weight"] = zeros(8, 3, 5, 5)
     del record["head.weight"]
     record |= numbered("fc.weight", "fc.bias")
     net = an_instance()
@@ -465,7 +460,7 @@ def test_gathers_every_fault_in_one_error() -> None:
         bind(net, record)
     assert str(caught.value) == (
         "Net does not fit the state_dict: 1 shape mismatch, 2 missing keys, 2 unexpected keys\n"
-        "  Net.encoder[2].conv.weight: expected (8, 3, 3, 3), found (8, 3, 5, 5) in `encoder.4.conv.weight`\n"
+        "  Net.encoder[2].conv.weight: expected (8, 3, 3, 3), found (8, 3, 5, 5) in `encoder.2.conv.weight`\n"
         "  Net.head.weight: missing `head.weight`\n"
         "  Net.head.bias: missing `head.bias`\n"
         "  unexpected: `fc.bias`, `fc.weight`\n"
@@ -497,16 +492,17 @@ def test_says_what_helps_against_missing_keys(target: Any, remedy: str) -> None:
         "Conv does not fit the state_dict: 1 missing key, 1 unexpected key\n"
         "  Conv.weight: missing `weight`\n"
         "  unexpected: `weights`\n"
+        "  `weights` in the record is near to `weight` in the model\n"
         f"  Rename keys with key-remap at build time, {remedy}"
     )
 
 
 def test_shows_the_first_eight_of_many_faults() -> None:
     with pytest.raises(BindError) as caught:
-        bind(one_field(Any)([zeros(2) for _ in range(20)]), {})
+        bind(one_field(Any)({chr(ord("a") + i): [zeros(2)] for i in range(20)}), {})
     lines = str(caught.value).splitlines()
     assert lines[0] == "Model does not fit the state_dict: 20 missing keys"
-    assert lines[8:10] == ["  Model.x[7]: missing `x.7`", "  and 12 more"]
+    assert lines[8:10] == ["  Model.x['h'][0]: missing `x.h.0`", "  and 12 more"]
 
 
 class Reads(Mapping[str, Any]):
@@ -611,10 +607,8 @@ def test_a_key_below_an_array_is_unexpected() -> None:
 @pytest.mark.parametrize("part", ["00", "+1", "\u0663", "1.5.weight", "9" * 5_000])
 def test_only_plain_numbers_are_items_of_a_list(part: str) -> None:
     report = bind_report(one_field(list[Array]), numbered("x.0", f"x.{part}"))
-    if part.startswith("9"):
-        assert report.bound[f"x.{part}"] == "Model.x[1]"
-    else:
-        assert report.unexpected_keys == [f"x.{part}"]
+    assert report.bound == {"x.0": "Model.x[0]"}
+    assert report.unexpected_keys == [f"x.{part}"]
 
 
 def test_tied_tensors_stay_the_same_memory() -> None:

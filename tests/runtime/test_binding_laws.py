@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import wheelweights as ww
 from wheelweights.binding import bind, bind_report
 
 Array = NDArray[Any]
@@ -92,6 +93,35 @@ def test_binding_undoes_flattening(tree_of: tuple[Any, Any], random: Any) -> Non
     assert same(bind(cls, dict(flat)), tree)
     other = bind(tree, {key: array.copy() for key, array in flat})
     assert same(bind(other, dict(flat)), tree)
+
+
+@settings(deadline=None)
+@given(TREES)
+def test_the_state_of_a_tree_is_what_binds_to_it(tree_of: tuple[Any, Any]) -> None:
+    cls, tree = tree_of
+    state = ww.state_dict(tree)
+    expected = flatten(tree)
+    assert state.keys() == expected.keys()
+    assert all(state[key] is array for key, array in expected.items())
+    for target in (cls, tree, lambda: tree):
+        bound: Any = bind(target, state)
+        assert same(bound, tree)
+        assert {key: id(array) for key, array in ww.state_dict(bound).items()} == {
+            key: id(array) for key, array in state.items()
+        }
+
+
+@settings(deadline=None)
+@given(TREES, st.data())
+def test_any_lost_key_is_refused_by_an_instance(tree_of: tuple[Any, Any], data: st.DataObject) -> None:
+    _, tree = tree_of
+    state = ww.state_dict(tree)
+    lost = data.draw(st.sampled_from(sorted(state)))
+    less = {key: array for key, array in state.items() if key != lost}
+    report = bind_report(tree, less)
+    assert not report.fits
+    more = {**state, f"{lost}_more": state[lost]}
+    assert bind_report(tree, more).unexpected_keys == [f"{lost}_more"]
 
 
 @settings(deadline=None)

@@ -122,8 +122,13 @@ def test_takes_the_variant_that_fits_whatever_the_order(reverse: bool) -> None:
 
 
 def test_decides_each_item_of_a_list() -> None:
-    bound = bind(Layers, arrays("layers.0.weight", "layers.2.weight", "layers.2.bias"))
+    bound = bind(Layers, arrays("layers.0.weight", "layers.1.weight", "layers.1.bias"))
     assert [type(layer) for layer in bound.layers] == [Plain, Biased]
+
+
+def test_a_gap_in_a_list_is_the_variant_without_arrays() -> None:
+    bound = bind(Layers, arrays("layers.0.weight", "layers.2.weight", "layers.2.bias"))
+    assert [type(layer) for layer in bound.layers] == [Plain, Identity, Biased]
 
 
 def test_shapes_decide_between_variants_with_the_same_keys() -> None:

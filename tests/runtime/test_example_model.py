@@ -7,15 +7,16 @@ import shutil
 import sys
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+import wheelweights as ww
 from hatch_wheelweights import convert
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import ModuleType
 
 EXAMPLE = Path(__file__).parents[2] / "example_project"
@@ -29,6 +30,7 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("converted") / "digits.mpk"
     assert options.pop("output") == "src/digits/digits.mpk"
     source = EXAMPLE / options.pop("source")
+    options["golden"] = EXAMPLE / options["golden"]
     convert(source, output, **{name.replace("-", "_"): value for name, value in options.items()})
     return output
 
@@ -47,7 +49,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture
 def digits(package: Path, converted: Path) -> ModuleType:
     """Return the imported package with its record in place."""
-    shutil.copy(converted, package / "digits.mpk")
+    for name in ("digits.mpk", "digits.golden.mpk"):
+        shutil.copy(converted.with_name(name), package / name)
     return importlib.import_module("digits.cli")
 
 
@@ -72,7 +75,7 @@ def test_takes_every_value_from_the_record(digits: ModuleType) -> None:
 
 
 def test_command_shows_the_image_and_what_it_reads(digits: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-    digits.main(["17", "--check"])
+    digits.main(["17"])
     *picture, image, accuracy, times = capsys.readouterr().out.splitlines()
     images, labels, _ = digits.held_out()
     assert picture == digits.picture(images[17]).splitlines()
@@ -80,6 +83,20 @@ def test_command_shows_the_image_and_what_it_reads(digits: ModuleType, capsys: p
     assert image.startswith(f"image 17: {labels[17]}, with probability ")
     assert accuracy.startswith("all 360 held-out images: 99.44% correct, logits within ")
     assert times.startswith("loaded in ")
+
+
+def test_check_compares_the_network_and_its_parts_with_torch(
+    digits: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digits.main(["17", "--check"])
+    *_, times, head, columns, first, second, third, fourth, whole = capsys.readouterr().out.splitlines()
+    assert times.startswith("loaded in ")
+    assert head == "CheckReport: 5 outputs as torch computed them"
+    assert columns.split() == ["part", "output", "absolute", "relative", "allowed"]
+    rows = [row.split() for row in (first, second, third, fourth, whole)]
+    assert [row[0] for row in rows] == ["encoder.0", "encoder.1", "head.0", "head.1", "(model)"]
+    assert [row[-1] for row in rows] == ["fits"] * 5
+    assert max(float(row[3]) for row in rows) < 1e-5
 
 
 @pytest.mark.parametrize("number", ["360", "-1"])
@@ -95,13 +112,52 @@ def test_command_rejects_an_image_out_of_range(
 def test_check_fails_when_the_logits_are_not_those_of_torch(
     digits: ModuleType, package: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images, labels, logits = digits.held_out()
-    logits[3, 4] += 1e-3
-    np.savez(package / "held_out.npz", images=images, labels=labels, logits=logits)
+    with ww.open_record(package / "digits.golden.mpk", mmap=False) as golden:
+        logits = golden["output"].copy()
+        logits[3, 4] += 1e-3
+        ww.write_record(package / "digits.golden.mpk", {**golden, "output": logits}, metadata=golden.metadata)
     with pytest.raises(SystemExit) as exit_:
         digits.main(["--check"])
     assert exit_.value.code == 1
-    assert capsys.readouterr().err == "digits: expected logits within 1e-05 of torch's, found 1.0e-03\n"
+    first, remedy = capsys.readouterr().err.splitlines()
+    assert first.startswith("digits: ")
+    assert first.endswith(
+        "digits.mpk: the model: differs by up to 1.0e-03 (allowed: 5.3e-04), 1.9e-04 of torch's largest magnitude"
+    )
+    assert remedy == ("  Compare the model's own forward pass with torch's: each of its parts gives what torch gave.")
+
+
+def test_check_fails_when_nothing_of_torchs_is_there(
+    digits: ModuleType, package: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (package / "digits.golden.mpk").unlink()
+    with pytest.raises(SystemExit) as exit_:
+        digits.main(["--check"])
+    assert exit_.value.code == 1
+    assert "digits.mpk: no golden outputs beside this record\n" in capsys.readouterr().err
+
+
+MUTATIONS: list[tuple[str, Callable[[Any], None], str, str]] = [
+    ("padding", lambda net: setattr(net.encoder[1].conv, "padding", 0), "encoder.1", "shape"),
+    ("stride", lambda net: setattr(net.encoder[0].conv, "stride", 2), "encoder.0", "shape"),
+    ("eps", lambda net: setattr(net.encoder[1].norm, "eps", 1e-2), "encoder.1", "differs"),
+    ("bias", lambda net: setattr(net.head[0], "bias", None), "head.0", "differs"),
+    ("layer", lambda net: net.encoder.pop(0), "encoder.0", "raised"),
+    ("rows", lambda net: setattr(net.head[1], "weight", net.head[1].weight[::-1]), "head.1", "differs"),
+]
+
+
+@pytest.mark.parametrize(("change", "part", "kind"), [row[1:] for row in MUTATIONS], ids=[row[0] for row in MUTATIONS])
+def test_a_mistake_in_the_network_is_located(
+    digits: ModuleType, change: Callable[[Any], None], part: str, kind: str
+) -> None:
+    net = digits.load()
+    change(net)
+    with pytest.raises(ww.CheckError) as caught:
+        ww.check(net, digits.record())
+    assert caught.value.report is not None
+    first = caught.value.report.faults[0]
+    assert (first.part, first.kind) == (part, kind)
 
 
 def test_command_without_its_record_fails_without_a_traceback(

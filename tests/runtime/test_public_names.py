@@ -42,7 +42,7 @@ def test_type_checkers_see_every_name_and_no_way_to_any_other() -> None:
 
 
 def test_opening_a_record_imports_neither_models_nor_layers() -> None:
-    rare = ["annotations", "binding", "burn", "config", "package", "nn", "report", "torch"]
+    rare = ["annotations", "binding", "burn", "checking", "config", "golden", "package", "nn", "report", "torch"]
     code = f"import sys, wheelweights; print([name for name in {rare} if 'wheelweights.' + name in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert run.stdout == "[]\n"

@@ -42,6 +42,7 @@ def test_binds_and_runs(user_model: ModuleType, tmp_path: Path) -> None:
     assert user_model.write(tmp_path / "model.mpk", arrays) == (tmp_path / "model.mpk").stat().st_size
     with ww.open_record(tmp_path / "model.mpk") as record:
         assert record.config(user_model.Config) == user_model.Config(hidden=8)
+        assert ww.bind(user_model.Net.init, record).stride == 1
         net = ww.bind(user_model.Net, record)
         assert net(np.ones((2, 3, 4, 4), np.float32)).shape == (2, 4)
         assert user_model.why(record) == []

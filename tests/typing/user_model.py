@@ -20,6 +20,7 @@ import wheelweights.torch
 from wheelweights import nn
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 Floats = NDArray[np.float32]
@@ -53,10 +54,26 @@ class Net:
     shift: NDArray[np.floating[Any]] | None = None
     stride: int = 1
 
+    @classmethod
+    def init(cls) -> Net:
+        names = {"first": nn.Linear.init(2, 2, bias=False)}
+        return cls([Block.init(3, 8)], nn.Linear.init(8, 4), np.ones(4, np.float32), names)
+
     def __call__(self, x: nn.Array) -> nn.Array:
         for block in self.blocks:
             x = nn.max_pool2d(block(x), 2)
         return self.head(x.mean(axis=(2, 3))) * self.scale
+
+
+@dataclass
+class Stack:
+    blocks: Annotated[Sequence[Block], ww.Length(12)]
+    tables: Mapping[str, nn.Embedding]
+
+    @classmethod
+    def __check_shapes__(cls, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, object, object]]:
+        if len(shapes["tables.a.weight"]) != 2:
+            yield "tables.a.weight", "2 axes", shapes["tables.a.weight"]
 
 
 def load() -> Net:
@@ -69,6 +86,26 @@ def load() -> Net:
     net = ww.bind(Net, record)
     assert_type(net, Net)
     return net
+
+
+def bind_each_way(record: ww.Record) -> list[Net]:
+    made = ww.bind(Net.init, record, dtype=np.float32)
+    assert_type(made, Net)
+    with nn.skeleton():
+        skeleton = Net.init()
+    assert_type(ww.bind(skeleton, record, "net.", partial=True), Net)
+    linear = ww.bind(lambda: nn.Linear.init(3, 2, bias=False), record)
+    assert_type(linear, nn.Linear)
+    assert_type(ww.bind(nn.Linear, record, dtype="float32"), nn.Linear)
+    assert_type(ww.bind(nn.LSTM.init(3, 8), record), nn.LSTM)
+    return [made, skeleton]
+
+
+def save(net: Net, path: Path) -> list[str]:
+    state = ww.state_dict(net, prefix="net.")
+    assert_type(state, dict[str, Any])
+    ww.write_record(path, state)
+    return list(state)
 
 
 def look(path: Path) -> list[str]:
@@ -95,15 +132,26 @@ def why(record: ww.Record) -> list[str]:
     return []
 
 
+def check(net: Net, record: ww.Record) -> list[str]:
+    try:
+        report = ww.check(net, record, rtol=1e-3)
+        assert_type(report, ww.CheckReport)
+        return [one.output for one in report.comparisons if one.absolute < one.allowed]
+    except ww.CheckError as error:
+        return [] if error.report is None else [f"{one.part}: {one.fault}" for one in error.report.faults]
+
+
 def write(path: Path, arrays: dict[str, Floats]) -> int:
     metadata = {"user": {"license": "MIT"}, "config": {"hidden": 8}}
     return ww.write_record(path, arrays, metadata=metadata, source_keys={"w": "old.w"})
 
 
 def convert(path: Path) -> tuple[str, ...]:
+    hw.convert(path, "model.mpk", precision=[{"pattern": "^head", "dtype": "keep"}, {"pattern": "", "dtype": "half"}])
+    hw.convert(path, "model.mpk", precision=[("^head", "keep"), ("", "float16")])
     done = hw.convert(path, "model.mpk", top_level_key="model", precision="half", key_remap=[("old", "new")])
     assert_type(done, hw.Conversion)
-    return done.warnings
+    return done.warnings if hw.convert(path, "model.mpk", golden=path / "golden.npz").golden is None else ()
 
 
 def open_checkpoint(path: Path) -> dict[str, Any]:
@@ -111,7 +159,7 @@ def open_checkpoint(path: Path) -> dict[str, Any]:
         return {key: tensor.shape for key, tensor in checkpoint.state_dict(key_remap=[("a", "b")]).items()}
 
 
-def mistakes(record: ww.Record, config: Config, x: nn.Array) -> None:
+def mistakes(net: Net, record: ww.Record, config: Config, x: nn.Array) -> None:
     ww.opne_record("model.mpk")  # type: ignore[attr-defined]
     ww.nn.Lienar(x)  # type: ignore[attr-defined]
     ww.open_record(3)  # type: ignore[arg-type]
@@ -119,7 +167,16 @@ def mistakes(record: ww.Record, config: Config, x: nn.Array) -> None:
     ww.load("my_package")  # type: ignore[call-arg]
     print(ww.bind(Net, record).blokcs)  # type: ignore[attr-defined]
     ww.bind(Net, record, prefx="net.")  # type: ignore[call-overload]
+    ww.bind(3, record)  # type: ignore[call-overload]
+    ww.bind(Block.init, record)  # type: ignore[arg-type]
+    ww.bind(Net.init, record, dtype=3)  # type: ignore[call-overload]
+    ww.state_dict(Net)  # type: ignore[arg-type]
+    ww.Length("12")  # type: ignore[arg-type]
+    nn.Linear(3, 2)  # type: ignore[arg-type]
     print(ww.bind_report(Net, record).mising)  # type: ignore[attr-defined]
+    ww.check(record, record)  # type: ignore[arg-type]
+    print(ww.check(net, record).parts)  # type: ignore[attr-defined]
+    hw.golden(net, x)  # type: ignore[call-arg, arg-type]
     ww.Shape("C", 3)  # type: ignore[arg-type]
     ww.write_record("model.mpk", {"w": "text"})  # type: ignore[dict-item]
     print(record.metdata)  # type: ignore[attr-defined]
@@ -132,6 +189,8 @@ def mistakes(record: ww.Record, config: Config, x: nn.Array) -> None:
     hw.open_chekpoint("model.pt")  # type: ignore[attr-defined]
     hw.convert("model.pt", "model.mpk", presicion="half")  # type: ignore[call-arg]
     hw.convert("model.pt", "model.mpk", precision="float16")  # type: ignore[arg-type]
+    hw.convert("model.pt", "model.mpk", precision=["half"])  # type: ignore[list-item]
+    hw.convert("model.pt", "model.mpk", precision=[("^head", 16)])  # type: ignore[list-item]
     hw.convert("model.pt", "model.mpk", reindex="no")  # type: ignore[arg-type]
     hw.open_checkpoint("model.pt").state_dict(top_levle_key="model")  # type: ignore[call-arg]
     hw.open_checkpoint("model.pt").state_dict(precision="float16")  # type: ignore[arg-type]

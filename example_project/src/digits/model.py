@@ -13,7 +13,7 @@ from wheelweights.nn import BatchNorm2d, Conv2d, Linear, max_pool2d, relu
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["ConvBlock", "Digits", "load"]
+__all__ = ["ConvBlock", "Digits", "load", "record"]
 
 
 @dataclass
@@ -54,6 +54,11 @@ class Digits:
         return output(relu(hidden(x.reshape(len(x), -1))))
 
 
+def record() -> ww.Record:
+    """Return the record in this package; raise WheelweightsError when it is missing."""
+    return ww.load("digits", "digits.mpk")
+
+
 def load() -> Digits:
     """Return the trained network; raise WheelweightsError when its record is missing or does not fit."""
-    return ww.bind(Digits.init(), ww.load("digits", "digits.mpk"))
+    return ww.bind(Digits.init(), record())

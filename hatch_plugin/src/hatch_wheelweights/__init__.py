@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from hatch_wheelweights.checkpoint import Global, LazyTensor, Opaque
     from hatch_wheelweights.conversion import Conversion, convert
     from hatch_wheelweights.errors import CheckpointError, ConfigError, RemapError, UnsafePickleError
+    from hatch_wheelweights.forward import golden
     from hatch_wheelweights.opening import Checkpoint, load_config, open_checkpoint
     from hatch_wheelweights.steps.pipeline import StateDict
     from hatch_wheelweights.steps.report import Report
@@ -30,6 +31,7 @@ __all__ = [
     "UnsafePickleError",
     "__version__",
     "convert",
+    "golden",
     "load_config",
     "open_checkpoint",
 ]
@@ -39,6 +41,7 @@ _HOMES: Final = {
     "checkpoint": ("Global", "LazyTensor", "Opaque"),
     "conversion": ("Conversion", "convert"),
     "errors": ("CheckpointError", "ConfigError", "RemapError", "UnsafePickleError"),
+    "forward": ("golden",),
     "opening": ("Checkpoint", "load_config", "open_checkpoint"),
     "steps.pipeline": ("StateDict",),
     "steps.report": ("Report",),

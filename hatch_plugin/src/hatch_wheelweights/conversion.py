@@ -9,29 +9,36 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, fields
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from hatch_wheelweights._version import __version__
 from hatch_wheelweights.checkpoint import naming
-from hatch_wheelweights.errors import CheckpointError
+from hatch_wheelweights.errors import EXCLUDE, CheckpointError, Do, Option, Words
+from hatch_wheelweights.goldens import golden_is_current, golden_output, plan_golden, write_golden
 from hatch_wheelweights.opening import open_checkpoint
-from hatch_wheelweights.options.model import ConversionOptions, RecordOptions
+from hatch_wheelweights.options.model import ConversionOptions, RecordOptions, specs
 from hatch_wheelweights.options.reading import keywords_of, read_keywords
 from hatch_wheelweights.options.toml import toml_name
 from hatch_wheelweights.steps.report import debug_table
 from wheelweights import RecordError, open_record, write_record
+from wheelweights.errors import SHOWN_ITEMS, backticked, listed
+from wheelweights.plain import is_dict
 
 if TYPE_CHECKING:
+    from hatch_wheelweights.goldens import GoldenPlan
     from hatch_wheelweights.opening import Checkpoint
+    from hatch_wheelweights.steps.configuration import Configuration
     from hatch_wheelweights.steps.pipeline import StateDict
+    from hatch_wheelweights.steps.report import Report
 
 __all__ = ["Conversion", "Plan", "convert", "convert_file", "is_current", "plan_record", "write_plan"]
 
 GENERATOR: Final = f"hatch-wheelweights {__version__}"
 _NO_DIGEST: Final = "0" * 64
 # Not written to metadata["options"]: stored elsewhere in the metadata, or without effect on the record
-_NOT_OPTIONS: Final = {"metadata", "debug"}
+_NOT_OPTIONS: Final = {"metadata", "golden", "debug"}
 
 
 @dataclass(frozen=True)
@@ -39,8 +46,9 @@ class Conversion:
     """What a conversion did.
 
     `format` is the kind of the checkpoint; `nbytes` counts the bytes of the tensors (tied ones each), `size` those of
-    the file; `table` is the debug table of all keys. `told` are the warnings as values, which spell options for whoever
-    reads them.
+    the file; `table` is the debug table of all keys. `told` are the warnings and `noted` the notes as values, which
+    spell options for whoever reads them: a warning is of what may be wrong, a note of what is as it should be.
+    `golden` is the path of the golden record, where one was asked for.
     """
 
     source: Path
@@ -50,21 +58,33 @@ class Conversion:
     nbytes: int
     size: int
     told: tuple[object, ...]
+    noted: tuple[object, ...]
     table: str
+    golden: Path | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """The warnings, with options as Python spells them."""
         return tuple(map(str, self.told))
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The notes, with options as Python spells them."""
+        return tuple(map(str, self.noted))
+
 
 @dataclass(frozen=True)
 class Plan:
-    """A record that is to be written: the checkpoint, its tensors by their final keys, and the metadata."""
+    """A record that is to be written: the checkpoint, its tensors by their final keys, and the metadata.
+
+    `golden` is what goes beside it, `warnings` name what the metadata lack of the configuration.
+    """
 
     checkpoint: Checkpoint
     tensors: StateDict
     metadata: dict[str, Any]
+    golden: GoldenPlan | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @keywords_of(RecordOptions)
@@ -89,15 +109,41 @@ def convert_file(
 def plan_record(checkpoint: Checkpoint, options: ConversionOptions) -> Plan:
     """Return what a conversion would write; no tensor is read.
 
-    Raises CheckpointError or RemapError where the checkpoint does not go with the options.
+    Raises CheckpointError or RemapError where the checkpoint does not go with the options, and CheckpointError for
+    tensors that a record cannot hold, and for golden outputs that do not go with the tensors.
     """
-    return Plan(checkpoint, checkpoint.tensors(options), _metadata(checkpoint, options))
+    tensors = checkpoint.tensors(options)
+    _require_readable(tensors)
+    golden = None if options.golden is None else plan_golden(options.golden, tensors.report.rows)
+    configuration = checkpoint.configuration(options.config_key) if options.config_key else None
+    warnings = configuration.warnings if configuration else ()
+    return Plan(checkpoint, tensors, _metadata(checkpoint, options, configuration), golden, warnings)
+
+
+def _require_readable(tensors: StateDict) -> None:
+    """Raise the fault of the tensors that cannot be read: that of the only one, or one for all of them."""
+    broken = {key: tensor for key, tensor in tensors.items() if tensor.fault is not None}
+    if len(broken) == 1:
+        for _ in next(iter(broken.values())).blocks():
+            pass
+    if broken:
+        faults = {key: tensor.fault for key, tensor in broken.items() if tensor.fault is not None}
+        shown = [Words(backticked(key), ": ", str(fault.fact)) for key, fault in islice(faults.items(), SHOWN_ITEMS)]
+        more = [f"and {len(faults) - SHOWN_ITEMS:,} more"] if len(faults) > SHOWN_ITEMS else []
+        remedies = list(dict.fromkeys(str(fault.remedy) for fault in faults.values() if fault.remedy))
+        raise CheckpointError(
+            f"expected tensors that a record can hold, found {len(faults):,} others",
+            found=tuple(islice(faults, SHOWN_ITEMS)),
+            details=[*shown, *more, *remedies[:SHOWN_ITEMS]],
+            remedy=Do("Leave them out with ", EXCLUDE, " if they are not needed."),
+        )
 
 
 def write_plan(plan: Plan, output: str | os.PathLike[str]) -> Conversion:
-    """Write the record, whole or not at all, and return what was done."""
+    """Write the record, and the golden record beside it, each whole or not at all; return what was done."""
     checkpoint, tensors = plan.checkpoint, plan.tensors
-    _refuse_overwriting(checkpoint, Path(output))
+    for written in (Path(output), golden_output(Path(output))):
+        _refuse_overwriting(checkpoint, written)
     digest = checkpoint.start_digest()
 
     def complete() -> None:
@@ -111,6 +157,10 @@ def write_plan(plan: Plan, output: str | os.PathLike[str]) -> Conversion:
         source_keys={key: key if tensor.key is None else tensor.key for key, tensor in tensors.items()},
         complete=complete,
     )
+    golden = None
+    if plan.golden is not None:
+        about = {name: plan.metadata[name] for name in ("generator", "source")}
+        golden = write_golden(plan.golden, Path(output), about)
     return Conversion(
         checkpoint.path,
         Path(output),
@@ -118,25 +168,32 @@ def write_plan(plan: Plan, output: str | os.PathLike[str]) -> Conversion:
         len(tensors),
         sum(tensor.nbytes for tensor in tensors.values()),
         size,
-        (*checkpoint.warnings, *tensors.report.warnings),
+        (*checkpoint.warnings, *tensors.report.warnings, *plan.warnings),
+        (*tensors.report.notes, *_of_values(tensors.report)),
         debug_table(tensors.report),
+        golden,
     )
 
 
+def _of_values(report: Report) -> list[str]:
+    return [f"left out {listed(report.values)}: no tensors"] if report.values else []
+
+
 def is_current(output: Path, checkpoint: Checkpoint, options: ConversionOptions) -> bool:
-    """Tell whether a record is what converting this checkpoint with these options would give."""
+    """Tell whether a record, and the golden record beside it, is what converting with these options would give."""
     try:
         metadata = open_record(output).metadata
     except RecordError:
         return False
     source = metadata.get("source")
     return (
-        isinstance(source, dict)
+        is_dict(source)
         and metadata.get("generator") == GENERATOR
         and metadata.get("options", {}) == _options(options)
         and metadata.get("user", {}) == dict(options.metadata)
         and source.get("name") == checkpoint.path.name
         and source.get("sha256") == checkpoint.start_digest().result()
+        and (options.golden is None or golden_is_current(options.golden, output, GENERATOR))
     )
 
 
@@ -147,7 +204,9 @@ def _refuse_overwriting(checkpoint: Checkpoint, output: Path) -> None:
         )
 
 
-def _metadata(checkpoint: Checkpoint, options: ConversionOptions) -> dict[str, Any]:
+def _metadata(
+    checkpoint: Checkpoint, options: ConversionOptions, configuration: Configuration | None
+) -> dict[str, Any]:
     """Return what a record says of itself: the same for the same input, wherever and whenever it is made."""
     metadata: dict[str, Any] = {
         "generator": GENERATOR,
@@ -155,8 +214,8 @@ def _metadata(checkpoint: Checkpoint, options: ConversionOptions) -> dict[str, A
     }
     if chosen := _options(options):
         metadata["options"] = chosen
-    if options.config_key:
-        metadata["config"] = checkpoint.config(options.config_key)
+    if configuration is not None:
+        metadata["config"] = configuration.value
     if options.metadata:
         metadata["user"] = dict(options.metadata)
     return metadata
@@ -166,13 +225,9 @@ def _options(options: ConversionOptions) -> dict[str, Any]:
     """Return the options that are not at their default, as the table in pyproject.toml has them."""
     default = ConversionOptions()
     chosen = {
-        field.name: getattr(options, field.name)
+        Option(field.name): getattr(options, field.name)
         for field in fields(ConversionOptions)
         if field.name not in _NOT_OPTIONS and getattr(options, field.name) != getattr(default, field.name)
     }
-    plain = {toml_name(name): list(value) if isinstance(value, tuple) else value for name, value in chosen.items()}
-    if "key-remap" in plain:
-        plain["key-remap"] = [
-            {"pattern": pattern, "replacement": replacement} for pattern, replacement in plain["key-remap"]
-        ]
-    return plain
+    known = specs(ConversionOptions)
+    return {toml_name(name): known[name].kind.plain(value) for name, value in chosen.items()}

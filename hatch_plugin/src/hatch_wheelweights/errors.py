@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from wheelweights.errors import WheelweightsError, printable
+from wheelweights.plain import is_dict, is_sequence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
 __all__ = [
     "CONFIG_KEY",
     "EXCLUDE",
+    "GOLDEN",
     "INCLUDE",
     "KEY_REMAP",
     "PRECISION",
     "PYTHON",
+    "REINDEX",
     "TOP_LEVEL_KEY",
     "WHOLE_MODEL",
     "CheckpointError",
@@ -62,9 +65,11 @@ class Option(str):
 # The options that errors below `options` speak of; a test keeps them equal to the model's
 CONFIG_KEY: Final = Option("config_key")
 EXCLUDE: Final = Option("exclude")
+GOLDEN: Final = Option("golden")
 INCLUDE: Final = Option("include")
 KEY_REMAP: Final = Option("key_remap")
 PRECISION: Final = Option("precision")
+REINDEX: Final = Option("reindex")
 TOP_LEVEL_KEY: Final = Option("top_level_key")
 WHOLE_MODEL: Final = Option("whole_model")
 
@@ -86,9 +91,9 @@ def _in_python(value: object) -> str:
     """Return a value as Python source: text in double quotes."""
     if isinstance(value, str):
         return printable(json.dumps(value, ensure_ascii=False))
-    if isinstance(value, list | tuple):
+    if is_sequence(value):
         return f"[{', '.join(map(_in_python, value))}]"
-    if isinstance(value, dict):
+    if is_dict(value):
         return f"{{{', '.join(f'{_in_python(key)}: {_in_python(one)}' for key, one in value.items())}}}"
     return repr(value)
 

@@ -23,12 +23,18 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from hatchling.plugin import hookimpl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 
-    from hatch_wheelweights.conversion import Plan
+    from hatchling.builders.config import BuilderConfig
+
+    from hatch_wheelweights.conversion import Conversion, Plan
     from hatch_wheelweights.errors import ConfigError
     from hatch_wheelweights.opening import Checkpoint
     from hatch_wheelweights.options.paths import Job
+
+    Interface = BuildHookInterface[BuilderConfig]
+else:
+    Interface = BuildHookInterface  # not every hatchling lets it be subscripted
 
 __all__ = ["WheelweightsBuildHook", "hatch_register_build_hook"]
 
@@ -41,12 +47,12 @@ def hatch_register_build_hook() -> type[WheelweightsBuildHook]:
     return WheelweightsBuildHook
 
 
-class WheelweightsBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # not every hatchling lets it be subscripted
+class WheelweightsBuildHook(Interface):
     """Bake checkpoints into wheels as records.
 
-    An sdist gets the checkpoints. For a wheel they are converted before it is built, so that a failure stops the build,
-    and the records are put into it afterwards. For an editable wheel the records are written into the tree. Other
-    targets are left alone.
+    An sdist gets the checkpoints, and the files of golden outputs. For a wheel they are converted before it is built,
+    so that a failure stops the build, and the records are put into it afterwards. For an editable wheel the records are
+    written into the tree. Other targets are left alone.
     """
 
     PLUGIN_NAME = "wheelweights"
@@ -61,14 +67,15 @@ class WheelweightsBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # no
             jobs = self._jobs()
             sources = dict.fromkeys(job.source for job in jobs)
             checkpoints = {source: opened.enter_context(self._open(source)) for source in sources}
-            self._keep_out(job.output for job in jobs)
+            self._keep_out(output for job in jobs for output in (job.output, _golden_beside(job.output)))
             self._require_runtime(build_data)
+            goldens = [Path(golden) for job in jobs if (golden := job.options.golden) is not None]
             if self.target_name == "sdist":
-                self._ship(_files(checkpoints), build_data)
+                self._ship([*_files(checkpoints), *goldens], build_data)
             elif version == "editable":
                 self._convert_into_tree(jobs, checkpoints)
             else:
-                self._keep_out(_files(checkpoints))
+                self._keep_out([*_files(checkpoints), *goldens])
                 self._convert_for_wheel(jobs, checkpoints)
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
@@ -94,8 +101,9 @@ class WheelweightsBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # no
             for record in load(self.config).records:
                 pattern = glob.escape(str(record.output)).replace("{stem}", "*")
                 for output in Path(self.root).glob(pattern):
-                    if _is_made_from(output, str(record.source)):
-                        output.unlink()
+                    for file in (output, _golden_beside(output)):
+                        if _is_made_from(file, str(record.source)):
+                            file.unlink()
 
     def _jobs(self) -> tuple[Job, ...]:
         from hatch_wheelweights.options.paths import resolve
@@ -115,7 +123,8 @@ class WheelweightsBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # no
         """Make what is built depend on the runtime, where the project does not say so itself."""
         from wheelweights import __version__
 
-        if all(one.name.lower() != "wheelweights" for one in self.metadata.core.dependencies_complex.values()):
+        core = self.metadata.core  # pyright: ignore[reportUnknownMemberType]  # what plugins give is not typed
+        if all(one.name.lower() != "wheelweights" for one in core.dependencies_complex.values()):
             build_data["dependencies"].append(f"wheelweights>={__version__}")
             self.app.display_warning(
                 "project.dependencies: expected `wheelweights`, found none; it was added to what is built\n"
@@ -128,19 +137,26 @@ class WheelweightsBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # no
         import tempfile
         import weakref
 
+        from wheelweights.golden import golden_path
+
         plans: dict[str, tuple[Job, Plan]] = {}
         for job in jobs:
             place = self._place(job.output).replace(os.sep, "/")
             if place in plans:
                 raise _two_records_at(place)
             plans[place] = job, self._plan(job, checkpoints)
+        for place, (_, plan) in plans.items():
+            if plan.golden is not None and golden_path(place) in plans:
+                raise _two_records_at(golden_path(place))
         folder = tempfile.mkdtemp(prefix="wheelweights-")
         # `finalize` is not called with --hooks-only or after a failure elsewhere: then the folder goes with the hook.
         self._remove_converted = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         try:
             for number, (place, (job, plan)) in enumerate(plans.items()):
                 self._converted[place] = Path(folder, f"{number}.mpk")
-                self._write(job, plan, self._converted[place], shown=place)
+                done = self._write(job, plan, self._converted[place], shown=place)
+                if done.golden is not None:
+                    self._converted[golden_path(place)] = done.golden
         except BaseException:
             self._remove_converted()
             raise
@@ -171,21 +187,28 @@ class WheelweightsBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # no
 
         return plan_record(checkpoints[job.source], job.options)
 
-    def _write(self, job: Job, plan: Plan, output: Path, *, shown: str) -> None:
-        """Write one record and tell the user of it, in one line where all is well."""
+    def _write(self, job: Job, plan: Plan, output: Path, *, shown: str) -> Conversion:
+        """Write one record and tell the user of it, in one line where all is well; return what was done."""
         from hatch_wheelweights.conversion import write_plan
         from hatch_wheelweights.errors import spelt
         from hatch_wheelweights.options.toml import TOML
         from wheelweights.errors import counted
+        from wheelweights.golden import golden_path
 
         done = write_plan(plan, output)
         source = self._in_project(job.source)
         for warning in done.told:
             self.app.display_warning(f"{source}: {spelt(warning, TOML)}")
+        for note in done.noted:
+            self.app.display_info(f"{source}: {spelt(note, TOML)}")
         if job.options.debug:
             self.app.display_info(done.table)
         tensors = counted(done.tensors, "tensor")
         self.app.display_info(f"{shown}: {tensors}, {done.nbytes:,} bytes, from {source} ({done.format})")
+        if plan.golden is not None and job.options.golden is not None:
+            of, parts = self._in_project(os.fspath(job.options.golden)), counted(len(plan.golden.parts), "part")
+            self.app.display_info(f"{golden_path(shown)}: golden outputs of the model and {parts}, from {of}")
+        return done
 
     def _add_records(self, wheel: Path) -> None:
         from hatch_wheelweights.options.table import load
@@ -211,7 +234,7 @@ class WheelweightsBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # no
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(file)
 
     @contextmanager
-    def _errors_for_the_user(self) -> Iterator[None]:
+    def _errors_for_the_user(self) -> Generator[None, None, None]:
         """Stop the build with the message of one of our errors, and with its traceback only when asked (-v)."""
         from hatch_wheelweights.errors import message
         from hatch_wheelweights.options.toml import TOML
@@ -228,6 +251,13 @@ class WheelweightsBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # no
             self.app.abort(message(error, TOML))
 
 
+def _golden_beside(record: Path) -> Path:
+    """Return where the golden record of a record goes."""
+    from wheelweights.golden import golden_path
+
+    return Path(golden_path(str(record)))
+
+
 def _files(checkpoints: Mapping[Path, Checkpoint]) -> Iterator[Path]:
     """Return the files that the checkpoints consist of, shards too."""
     return chain.from_iterable(checkpoint.files for checkpoint in checkpoints.values())
@@ -236,13 +266,14 @@ def _files(checkpoints: Mapping[Path, Checkpoint]) -> Iterator[Path]:
 def _is_made_from(path: Path, source: str) -> bool:
     """Return whether a file is a record made from a checkpoint of this name; the name may be a glob."""
     from wheelweights import RecordError, open_record
+    from wheelweights.plain import is_dict
 
     try:
         with open_record(path) as record:
             made_from = record.metadata.get("source")
     except RecordError:
         return False
-    return isinstance(made_from, dict) and PurePosixPath(str(made_from.get("name"))).match(PurePosixPath(source).name)
+    return is_dict(made_from) and PurePosixPath(str(made_from.get("name"))).match(PurePosixPath(source).name)
 
 
 def _two_records_at(place: str) -> ConfigError:

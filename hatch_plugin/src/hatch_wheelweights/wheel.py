@@ -89,7 +89,7 @@ def _rewrite(source: BinaryIO, target: BinaryIO, records: Mapping[str, Path], co
     for member in members:
         if not member.filename.startswith(dist_info):
             new.copy(source, member)
-    added = []
+    added: list[list[str]] = []
     for path, file in records.items():
         with file.open("rb") as content:
             digest, size = new.add(_like(listing, path, compression, REGULAR_FILE_644), content)
@@ -190,7 +190,7 @@ class _ZipWriter:
         content.seek(0)
         for block in _blocks(content, member.file_size):
             digest.update(block)
-            crc = isal_zlib.crc32(block, crc)
+            crc = isal_zlib.crc32(block, crc)  # pyright: ignore[reportUnknownMemberType]  # isal's types are partial
             self.file.write(compressor.compress(block))
         self.file.write(compressor.flush())
         member.CRC = crc
@@ -230,7 +230,8 @@ class _Stored:
 def _compressor(member: zipfile.ZipInfo) -> _Compressor:
     if member.compress_type == zipfile.ZIP_STORED:
         return _Stored()
-    return isal_zlib.compressobj(level=DEFLATE_LEVEL, wbits=-isal_zlib.MAX_WBITS)
+    bits = -isal_zlib.MAX_WBITS  # no header of zlib's
+    return isal_zlib.compressobj(level=DEFLATE_LEVEL, wbits=bits)  # pyright: ignore[reportUnknownMemberType]
 
 
 def _blocks(file: BinaryIO, size: int) -> Iterator[bytes]:

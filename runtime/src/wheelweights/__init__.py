@@ -14,15 +14,20 @@ from wheelweights.errors import DtypeError, RecordError, WheelweightsError
 
 if TYPE_CHECKING:
     from wheelweights import nn as nn
-    from wheelweights.binding import Shape, bind, bind_report
+    from wheelweights.binding import Length, Shape, bind, bind_report
+    from wheelweights.checking import CheckError, CheckReport, check
     from wheelweights.package import load
     from wheelweights.record import Record, TensorInfo, open_record, write_record
     from wheelweights.report import BindError, BindReport
+    from wheelweights.state import state_dict
 
 __all__ = [
     "BindError",
     "BindReport",
+    "CheckError",
+    "CheckReport",
     "DtypeError",
+    "Length",
     "Record",
     "RecordError",
     "Shape",
@@ -31,17 +36,21 @@ __all__ = [
     "__version__",
     "bind",
     "bind_report",
+    "check",
     "load",
     "nn",
     "open_record",
+    "state_dict",
     "write_record",
 ]
 
 _HOMES: Final = {
-    "binding": ("Shape", "bind", "bind_report"),
+    "binding": ("Length", "Shape", "bind", "bind_report"),
+    "checking": ("CheckError", "CheckReport", "check"),
     "package": ("load",),
     "record": ("Record", "TensorInfo", "open_record", "write_record"),
     "report": ("BindError", "BindReport"),
+    "state": ("state_dict",),
 }
 
 if not TYPE_CHECKING:  # a type checker would take any name for a public one

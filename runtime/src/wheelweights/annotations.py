@@ -1,12 +1,13 @@
 """What the annotations of a model say: which of its fields are arrays, modules, containers or variants.
 
-Knows type hints; knows no record and no key. A hint becomes one of seven small values (`Leaf`, `Struct`, `Items`,
-`Fixed`, `Named`, `Either`, `Static`), so that `binding` need not know the many ways in which Python can spell the same
-thing.
+Knows type hints; knows no record and no key. A hint becomes one of eight small values (`Leaf`, `Struct`, `Items`,
+`Fixed`, `Named`, `Either`, `Static`, `Foreign`), so that `planning` need not know the many ways in which Python can
+spell the same thing.
 """
 
 from __future__ import annotations
 
+import collections.abc
 import dataclasses
 import functools
 import inspect
@@ -16,26 +17,26 @@ from dataclasses import MISSING, InitVar, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 import numpy as np
-import numpy.typing as npt
 
-from wheelweights.errors import backticked
+from wheelweights.declarations import Length, Shape
+from wheelweights.hints import arguments_of, hint_name, plain_hint, resolved_hints
 from wheelweights.plain import is_dict, is_sequence
-from wheelweights.report import BindError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from _typeshed import DataclassInstance
+    from typing_extensions import TypeIs
 
 __all__ = [
     "Either",
     "Field",
     "Fixed",
+    "Foreign",
     "Items",
     "Kind",
     "Leaf",
     "Named",
-    "Shape",
     "Static",
     "Struct",
     "fields_of",
@@ -45,26 +46,12 @@ __all__ = [
     "is_module",
     "is_of",
     "kind_name",
+    "may_be_empty",
     "parse",
     "plain_name",
+    "serves",
     "takes_arrays",
 ]
-
-
-@dataclass(frozen=True, init=False)
-class Shape:
-    """Declare the shape of an array: `Annotated[np.ndarray, Shape(8, 3, None, 3)]`, where None is any length."""
-
-    dims: tuple[int | None, ...]
-
-    def __init__(self, *dims: int | None) -> None:
-        object.__setattr__(self, "dims", dims)
-
-    def fits(self, shape: tuple[int, ...]) -> bool:
-        """Return whether an array of this shape is one that was declared."""
-        return len(shape) == len(self.dims) and all(
-            want in (None, dim) for want, dim in zip(self.dims, shape, strict=True)
-        )
 
 
 class Leaf(NamedTuple):
@@ -75,17 +62,21 @@ class Leaf(NamedTuple):
 
 
 class Struct(NamedTuple):
-    """A dataclass, with the arguments of a generic one."""
+    """A dataclass or a class of named tuples, with the arguments of a generic one."""
 
     cls: type
     args: tuple[Any, ...] = ()
 
 
 class Items(NamedTuple):
-    """`list[item]` or `tuple[item, ...]`. A hint inside another is parsed when it is needed: hints can be recursive."""
+    """`list[item]`, `tuple[item, ...]` or `Sequence[item]`, and the length that is declared.
+
+    A hint inside another is parsed when it is needed: hints can be recursive.
+    """
 
     container: type
     item: Any
+    length: int | None = None
 
 
 class Fixed(NamedTuple):
@@ -95,9 +86,10 @@ class Fixed(NamedTuple):
 
 
 class Named(NamedTuple):
-    """`dict[str, item]`."""
+    """`dict[str, item]` or `Mapping[str, item]`."""
 
     item: Any
+    container: type = dict
 
 
 class Either(NamedTuple):
@@ -113,41 +105,81 @@ class Static(NamedTuple):
     hint: Any
 
 
-Kind = Leaf | Struct | Items | Fixed | Named | Either | Static
+class Foreign(NamedTuple):
+    """What records cannot fill, such as `set[Array]`, `dict[int, Linear]` or a module with a `Length`.
+
+    A fault if it holds arrays.
+    """
+
+    hint: Any
+    args: tuple[Any, ...]
+
+
+Kind = Leaf | Struct | Items | Fixed | Named | Either | Static | Foreign
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Field:
-    """A field of a dataclass; `flatten` and `static` come from its metadata, `required` fields have no default."""
+    """A field of a dataclass or a named tuple.
+
+    `flatten` and `static` come from its metadata; `init` says whether the constructor takes it. `default_factory` makes
+    the default, MISSING if there is none.
+    """
 
     name: str
     kind: Kind
     required: bool
     flatten: bool
     static: bool
-    field: dataclasses.Field[Any]
-
-    def default(self) -> Any:
-        """Return the default, made by the default factory where there is one; MISSING without either."""
-        if self.field.default_factory is not MISSING:
-            return self.field.default_factory()
-        return self.field.default
+    init: bool
+    default: Callable[[], Any]
 
 
 def parse(hint: Any) -> Kind:
     """Return what a hint means, also through aliases, `Annotated`, `Final` and `NewType`."""
-    hint, shape = _plain(hint)
+    hint, extras = plain_hint(hint)
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        return Either(tuple(arg for arg in args if arg is not type(None)), type(None) in args)
+        variants = [arg for arg in args if arg is not type(None)]
+        return Either(tuple(_declaring(arg, extras) if extras else arg for arg in variants), type(None) in args)
     cls = origin or hint
-    if not inspect.isclass(cls):
-        return Static(hint)
-    if dataclasses.is_dataclass(cls):
+    kind = _class_kind(hint, cls, args) if _is_class(cls) else Static(hint)
+    return _declared(kind, hint, extras)
+
+
+def _is_class(cls: object) -> TypeIs[type[Any]]:
+    return inspect.isclass(cls)
+
+
+def _class_kind(hint: Any, cls: Any, args: tuple[Any, ...]) -> Kind:
+    if _is_struct(cls):
         return Struct(cls, args)
     if _is_array_class(cls):
-        return Leaf(shape, _scalars(args))
-    return _container(cls, args) or Static(hint)
+        return Leaf(None, _scalars(args))
+    if (found := _container(cls, args)) is not None:
+        return found
+    return Foreign(hint, args) if args and issubclass(cls, collections.abc.Iterable) else Static(hint)
+
+
+def _declared(kind: Kind, hint: Any, extras: tuple[object, ...]) -> Kind:
+    """Return the kind with the last `Shape` or `Length` that was declared for it."""
+    shapes = [extra for extra in extras if isinstance(extra, Shape)]
+    lengths = [extra for extra in extras if isinstance(extra, Length)]
+    if isinstance(kind, Leaf) and shapes:
+        kind = kind._replace(shape=shapes[-1])
+    elif isinstance(kind, Items) and lengths:
+        kind = kind._replace(length=lengths[-1].items)
+    elif lengths:
+        kind = Foreign(typing.Annotated[hint, lengths[-1]], (np.ndarray,))
+    return kind
+
+
+def _declaring(hint: Any, extras: tuple[object, ...]) -> Any:
+    """Return a variant with what was declared for the whole union, as far as it can be meant."""
+    kind = parse(hint)
+    wanted = Shape if isinstance(kind, Leaf) else Length if isinstance(kind, Items) else ()
+    meant = [extra for extra in extras if isinstance(extra, wanted)]
+    return functools.reduce(lambda inner, extra: typing.Annotated[inner, extra], meant, hint)
 
 
 def kind_name(kind: Kind) -> str:
@@ -157,6 +189,8 @@ def kind_name(kind: Kind) -> str:
             return cls.__name__
         case Static(hint):
             return str(getattr(hint, "__name__", hint))
+        case Foreign(hint):
+            return hint_name(hint)
         case Either(variants, optional):
             return " | ".join([*(kind_name(parse(variant)) for variant in variants), *["None"] * optional])
         case Items(container):
@@ -172,25 +206,40 @@ def is_array(value: object) -> bool:
 
 @functools.lru_cache(maxsize=1024)
 def fields_of(struct: Struct) -> tuple[Field, ...]:
-    """Return the fields that make a dataclass, `InitVar`s included.
+    """Return the fields that make a dataclass or a named tuple, `InitVar`s included.
 
     Raises BindError for an annotation that cannot be resolved at run time.
     """
-    hints = _resolved_hints(struct.cls)
-    arguments = dict(zip(getattr(struct.cls, "__parameters__", ()), struct.args, strict=False))
+    hints = resolved_hints(struct.cls, struct.args)
+    if _is_named_tuple(struct.cls):
+        return tuple(_item_fields(struct.cls, hints))
     plain = {field.name for field in dataclasses.fields(struct.cls)}
     return tuple(
         Field(
             name=field.name,
-            kind=parse(_substituted(hints[field.name], arguments)),
+            kind=parse(hints[field.name]),
             required=field.default is MISSING and field.default_factory is MISSING,
             flatten=bool(field.metadata.get("flatten")),
             static=bool(field.metadata.get("static")) or field.name not in plain,
-            field=field,
+            init=field.init,
+            default=functools.partial(_default_of, field),
         )
         for field in vars_of(struct.cls)
         if field.name in plain or isinstance(hints[field.name], InitVar)
     )
+
+
+def _default_of(field: dataclasses.Field[Any]) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()
+
+
+def _item_fields(cls: Any, hints: dict[str, Any]) -> Iterator[Field]:
+    """Yield the fields of a class of named tuples."""
+    defaults = cls._field_defaults
+    for name in cls._fields:
+        default = functools.partial(defaults.get, name, MISSING)
+        kind = parse(hints.get(name, Any))
+        yield Field(name, kind, name not in defaults, flatten=False, static=False, init=True, default=default)
 
 
 def vars_of(cls: type) -> tuple[dataclasses.Field[Any], ...]:
@@ -215,17 +264,34 @@ def holds_arrays(hint: Any) -> bool:
                     pending += [] if field.static else [field.kind]
             case Items(item=item) | Named(item=item):
                 pending.append(item)
-            case Fixed(items=items) | Either(variants=items):
+            case Fixed(items=items) | Either(variants=items) | Foreign(args=items):
                 pending += items
             case Struct() | Static():
                 pass
     return False
 
 
+def may_be_empty(kind: Kind) -> bool:
+    """Return whether an item of this kind can be one without keys: None, or a variant that holds no arrays."""
+    return isinstance(kind, Either) and (kind.optional or not all(map(holds_arrays, kind.variants)))
+
+
 @functools.lru_cache(maxsize=4096)
 def takes_arrays(field: Field) -> bool:
     """Return whether the values of a field come from a record, at least in part."""
     return not field.static and (field.flatten or holds_arrays(field.kind))
+
+
+def serves(default: Any, kind: Kind) -> bool:
+    """Return whether a default is enough where a record has no key: one without arrays, and of the right length."""
+    if default is MISSING:
+        return False
+    if isinstance(kind, Either) and kind.optional:
+        return True
+    has_length = (
+        not isinstance(kind, Items) or kind.length is None or (is_sequence(default) and len(default) == kind.length)
+    )
+    return default is not None and not has_arrays(default) and has_length
 
 
 def is_module(value: object) -> TypeGuard[DataclassInstance]:
@@ -273,45 +339,39 @@ def _is_array_class(cls: type) -> bool:
     )
 
 
+def _is_struct(cls: Any) -> bool:
+    return dataclasses.is_dataclass(cls) or _is_named_tuple(cls)
+
+
+def _is_named_tuple(cls: type[Any]) -> bool:
+    return hasattr(cls, "_fields") and issubclass(cls, tuple)
+
+
 def _container(cls: type, args: tuple[Any, ...]) -> Kind | None:
-    if cls is list and len(args) == 1:
-        return Items(list, args[0])
-    if cls is tuple and len(args) == 2 and args[1] is Ellipsis:
-        return Items(tuple, args[0])
-    if cls is tuple and args:
-        return Fixed(args)
-    if cls is dict and len(args) == 2 and args[0] is str:
-        return Named(args[1])
+    """Return what a list, a tuple, a dict, one of their abstract classes or a subclass of them holds."""
+    if cls is tuple:
+        return Items(tuple, args[0]) if args[1:] == (Ellipsis,) else Fixed(args) if args else None
+    for wanted, made in _MADE_FOR.items():
+        if cls is wanted or (made is wanted and issubclass(cls, wanted)):
+            given = arguments_of(cls, args)  # some classes, as OrderedDict, hand theirs on without saying so
+            held = given.get(wanted) or next((given[base] for base in cls.__mro__ if given.get(base)), ())
+            container = made if cls is wanted else cls
+            if wanted in _NAMED:
+                return Named(held[1], container) if len(held) == 2 and held[0] is str else None
+            return Items(container, held[0]) if len(held) == 1 else None
     return None
 
 
-def _plain(hint: Any) -> tuple[Any, Shape | None]:
-    """Return the hint without its wrapping, and the innermost `Shape` found in it."""
-    shape: Shape | None = None
-    while (inner := _unwrapped(hint)) is not hint:
-        extras: tuple[object, ...] = getattr(hint, "__metadata__", ())
-        shape = next((extra for extra in extras if isinstance(extra, Shape)), shape)
-        hint = inner
-    return hint, shape
-
-
-def _unwrapped(hint: Any) -> Any:
-    """Return the hint inside one layer of wrapping, or the hint itself if there is none."""
-    origin: Any = typing.get_origin(hint)
-    inner = hint
-    if origin is typing.Annotated:
-        inner = hint.__origin__
-    elif origin is typing.Final:
-        inner = typing.get_args(hint)[0]
-    elif hasattr(origin, "__value__"):  # a `type` alias (PEP 695) with arguments
-        inner = origin.__value__[typing.get_args(hint)]
-    elif isinstance(hint, typing.NewType):
-        inner = hint.__supertype__
-    elif isinstance(hint, typing.TypeVar):
-        inner = hint if hint.__bound__ is None else hint.__bound__
-    elif not isinstance(hint, type) and hasattr(hint, "__value__"):
-        inner = hint.__value__
-    return inner
+_NAMED = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
+# What is made for a field of each class; of those that are made as they are, subclasses bind too
+_MADE_FOR: dict[type, type] = {
+    list: list,
+    dict: dict,
+    collections.abc.Sequence: list,
+    collections.abc.MutableSequence: list,
+    collections.abc.Mapping: dict,
+    collections.abc.MutableMapping: dict,
+}
 
 
 def _scalars(args: tuple[Any, ...]) -> tuple[type, ...]:
@@ -320,48 +380,3 @@ def _scalars(args: tuple[Any, ...]) -> tuple[type, ...]:
     is_union = typing.get_origin(scalar) in (typing.Union, types.UnionType)
     scalars: list[Any] = [typing.get_origin(one) or one for one in (typing.get_args(scalar) if is_union else (scalar,))]
     return tuple(scalars) if Any not in scalars and all(isinstance(one, type) for one in scalars) else ()
-
-
-def _substituted(hint: Any, arguments: dict[Any, Any]) -> Any:
-    """Return a hint of a generic class with its type variables replaced."""
-    parameters = getattr(hint, "__parameters__", ())
-    if isinstance(hint, typing.TypeVar):
-        return arguments.get(hint, hint)
-    if not arguments or not parameters or isinstance(hint, type):
-        return hint
-    return hint[tuple(arguments.get(parameter, parameter) for parameter in parameters)]
-
-
-# Linters move imports that only annotations use under `if TYPE_CHECKING`, where they cannot be found at run time. So
-# the usual names of arrays are known without their imports.
-_WELL_KNOWN = {"Any": Any, "NDArray": npt.NDArray, "np": np, "npt": npt, "numpy": np}
-
-
-def _resolved_hints(cls: type) -> dict[str, Any]:
-    known = {**_WELL_KNOWN, **_names_around(cls), cls.__name__: cls}
-    names = {one.__name__: one for base in cls.__mro__ for one in getattr(base, "__type_params__", ())}
-    while True:
-        try:
-            return typing.get_type_hints(cls, localns=names, include_extras=True)
-        except NameError as error:
-            if error.name in names or error.name not in known:
-                raise _unresolved(cls, error) from error
-            names[error.name] = known[error.name]
-        except (TypeError, AttributeError, SyntaxError) as error:
-            raise _unresolved(cls, error) from error
-
-
-def _names_around(cls: type) -> dict[str, Any]:
-    """Return the names of the function in which a class was made, while that function runs."""
-    function = cls.__qualname__.rpartition(".<locals>.")[0]
-    frame = inspect.currentframe() if function else None
-    while frame is not None and frame.f_code.co_qualname != function:
-        frame = frame.f_back
-    return {} if frame is None else dict(frame.f_locals)
-
-
-def _unresolved(cls: type, error: Exception) -> BindError:
-    return BindError(
-        f"{cls.__name__}: expected annotations that can be evaluated, found one that cannot: {error}",
-        remedy=f"Import or define what they use at the top of {backticked(cls.__module__)}, not under TYPE_CHECKING.",
-    )

@@ -9,32 +9,31 @@ from __future__ import annotations
 import collections.abc
 import dataclasses
 import enum
-import functools
 import inspect
-import pathlib
 import re
 import types
 import typing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, cast
 
-from wheelweights.errors import (
-    SHOWN_CHARACTERS,
-    SHOWN_ITEMS,
-    RecordError,
-    WheelweightsError,
-    backticked,
-    counted,
-    did_you_mean,
-    quoted,
+from wheelweights.attempts import (
+    Attempt,
+    Formless,
+    Place,
+    Unnamed,
+    failure,
+    field_path,
+    found_text,
+    said,
 )
+from wheelweights.errors import SHOWN_ITEMS, RecordError, WheelweightsError, backticked, counted, did_you_mean, quoted
 from wheelweights.plain import is_collection, is_dict, is_sequence
+from wheelweights.scalars import from_text, has_text
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable
 
-__all__ = ["MAX_DEPTH", "build", "field_path"]
+__all__ = ["MAX_DEPTH", "Formless", "Unnamed", "build", "field_path"]
 
 MAX_DEPTH = 32
 
@@ -48,135 +47,90 @@ def build(
     *,
     error: type[WheelweightsError] = RecordError,
     path: str | os.PathLike[str] | None = None,
+    opened: Callable[[object], object] | None = None,
 ) -> T:
     """Return an instance of the dataclass `config` made from plain values (dict, list, str, int, float, bool, None).
 
-    Fields may be nested dataclasses, enums (by value), Literal, unions, Path, Any, and lists, tuples, sets and dicts of
-    these. An int is accepted as a float if the float holds it exactly, a list as a tuple or a set and the other way
-    round; a bool is never a number. In a union the first member wins that fits without making an int a float. Defaults
-    are honoured; `init=False` fields are left to the class. A missing field, a wrong type and an unknown key are
+    Only the fields that the dataclass declares are looked at; a dict may have any other keys. Fields may be nested
+    dataclasses and named tuples, enums (by value, or by name), Literal, unions, Any, dates, times and durations (ISO
+    8601), Decimal, Fraction, UUID and Path (text), and lists, tuples, sets and dicts of these. An int is accepted as a
+    float if the float holds it exactly, a list as a tuple or a set and the other way round; a bool is never a number.
+    In a union the member wins that leaves the fewest keys aside, then one that needs no int made a float, then the
+    first. Defaults are honoured; `init=False` fields are left to the class. A missing field and a wrong type are
     faults: all of them are raised together as one `error`, each with its path, which begins with `where`. `path` is
-    the file they came from, for the message.
+    the file they came from, for the message. `opened` is called on each value that is looked at, and returns it as a
+    plain value (whose items may be opened later) or as `Formless`.
     """
     if not (inspect.isclass(config) and dataclasses.is_dataclass(config)):
-        fact = f"expected a dataclass to build, found {backticked(_said(config))}"
+        fact = f"expected a dataclass to build, found {backticked(said(config))}"
         raise error(fact, path=path, remedy="Decorate the class with @dataclass.")
-    attempt = _Attempt()
-    built = _built(config, value, _Place(where, attempt))
+    attempt = Attempt(opened or _as_it_is)
+    built = _built(config, value, Place(where, attempt))
     if attempt.faults:
-        raise _failure(error, config, attempt.faults, path) from attempt.cause
-    return typing.cast("T", built)
+        raise failure(error, config, attempt.faults, path) from attempt.cause
+    return cast("T", built)
 
 
-def field_path(where: str, key: object) -> str:
-    """Return the path of an entry: `config.layers`, `config.layers[0]`, `config['a key']`; a long key is cut."""
-    if isinstance(key, str) and key.isidentifier() and len(key) <= SHOWN_CHARACTERS:
-        return f"{where}.{key}" if where else key
-    return f"{where}[{quoted(key) if isinstance(key, str | bytes) else key}]"
-
-
-@dataclass(frozen=True)
-class _Fault:
-    """One thing that does not fit: where, of which kind ("missing field"), what, and what may have been meant."""
-
-    where: str
-    kind: str
-    fact: str
-    hint: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.fact}" + (f". {self.hint}" if self.hint else "")
-
-
-class _Attempt:
-    """One attempt to build a value: its faults, and whether an int had to become a float.
-
-    `tried` keeps the attempts at nested unions from multiplying with their depth; it and `hints` are shared by all
-    attempts at one configuration.
-    """
-
-    def __init__(self, shared: _Attempt | None = None) -> None:
-        self.faults: list[_Fault] = []
-        self.converted = False
-        self.cause: Exception | None = None
-        self.tried: dict[tuple[int, tuple[object, ...]], tuple[object, _Attempt]] = shared.tried if shared else {}
-        self.hints: dict[type, dict[str, Any]] = shared.hints if shared else {}
-
-    def take(self, other: _Attempt) -> None:
-        self.faults += other.faults
-        self.converted |= other.converted
-        self.cause = self.cause or other.cause
-
-
-@dataclass(frozen=True)
-class _Place:
-    """The place of a value, and the attempt to build it.
-
-    Methods that record a fault return None in place of the value; the result of a faulty attempt is discarded.
-    """
-
-    root: str
-    attempt: _Attempt
-    keys: tuple[object, ...] = ()
-
-    @property
-    def where(self) -> str:
-        return functools.reduce(field_path, self.keys, self.root)
-
-    def into(self, key: object) -> _Place:
-        return _Place(self.root, self.attempt, (*self.keys, key))
-
-    def fault(self, kind: str, fact: str, hint: str | None = None, cause: Exception | None = None) -> object:
-        self.attempt.faults.append(_Fault(self.where, kind, fact, hint))
-        self.attempt.cause = self.attempt.cause or cause
-        return None
-
-    def mismatch(self, annotation: object, value: object) -> object:
-        return self.fault("wrong type", f"expected {backticked(_said(annotation))}, found {_found(value)}")
-
-
-def _failure(
-    error: type[WheelweightsError], config: type, faults: list[_Fault], path: str | os.PathLike[str] | None
-) -> WheelweightsError:
-    """Compose the one error: a single fault as it is, several under a line that counts them."""
-    if len(faults) == 1:
-        return error(f"{faults[0].where}: {faults[0].fact}", path=path, remedy=faults[0].hint)
-    kinds = collections.Counter(fault.kind for fault in faults)
-    counts = ", ".join(counted(count, kind) for kind, count in kinds.items())
-    fact = f"configuration does not fit {backticked(_said(config))}: {counts}"
-    return error(fact, path=path, details=map(str, faults))
-
-
-def _built(annotation: Any, value: object, at: _Place) -> object:
+def _built(annotation: Any, value: object, at: Place) -> object:
     """Return the value in the form of one annotation, or gather why it does not fit."""
-    while isinstance(annotation, typing.NewType):
-        annotation = annotation.__supertype__
     if len(at.keys) > MAX_DEPTH:
         return at.fault("excess of depth", f"expected at most {MAX_DEPTH} levels, found more")
+    return _formed(annotation, at.attempt.opened(value), at)
+
+
+def _as_it_is(value: object) -> object:
+    return value
+
+
+def _formed(annotation: Any, value: object, at: Place) -> object:
+    """Return a value that has been opened in the form of one annotation, or gather why it does not fit."""
+    while isinstance(annotation, typing.NewType):
+        annotation = annotation.__supertype__
     form = _FORMS.get(typing.get_origin(annotation) or annotation, _instance)
     return form(annotation, value, at)
 
 
-def _instance(cls: Any, value: object, at: _Place) -> object:
-    """Build a value that is not a container: a scalar, an enum, a path or a dataclass."""
-    if cls in _SCALARS and type(value) is cls:
-        return value
+def _instance(cls: Any, value: object, at: Place) -> object:
+    """Build a value of a class: a scalar, an enum, a dataclass, a named tuple."""
     if cls in _SCALARS:
+        return value if type(value) is cls else at.mismatch(cls, value)
+    form = _form_of_class(cls) if inspect.isclass(cls) else None
+    if form is None:
+        return at.fault("unsupported annotation", f"{backticked(said(cls))} cannot be built from plain values")
+    return form(cls, value, at)
+
+
+def _form_of_class(cls: Any) -> Callable[[Any, object, Place], object] | None:
+    if issubclass(cls, enum.Enum):
+        return _member
+    if has_text(cls):
+        return _of_text
+    if dataclasses.is_dataclass(cls):
+        return _dataclass
+    return _named_tuple if hasattr(cls, "_fields") and issubclass(cls, tuple) else None
+
+
+def _of_text(cls: type, value: object, at: Place) -> object:
+    if not isinstance(value, str):
         return at.mismatch(cls, value)
-    if inspect.isclass(cls) and issubclass(cls, enum.Enum):
-        return _member(cls, value, at)
-    if inspect.isclass(cls) and issubclass(cls, pathlib.PurePath):
-        return cls(value) if isinstance(value, str) else at.mismatch(cls, value)
-    if inspect.isclass(cls) and dataclasses.is_dataclass(cls):
-        return _dataclass(cls, value, at)
-    return at.fault("unsupported annotation", f"{backticked(_said(cls))} cannot be built from plain values")
+    try:
+        return from_text(cls, value)
+    except ValueError:
+        return at.mismatch(cls, value)
 
 
-def _any(annotation: Any, value: object, at: _Place) -> object:  # noqa: ARG001 (a form)
+def _any(annotation: Any, value: object, at: Place) -> object:
+    """Take any value that is plain to its last item."""
+    if isinstance(value, Formless):
+        return at.fault("unreadable value", f"expected a plain value, found {value.found}", value.remedy)
+    if is_dict(value):
+        return {_any(annotation, key, at): _built(annotation, one, at.into(key)) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_built(annotation, one, at.into(i)) for i, one in enumerate(cast("list[object]", value))]
     return value
 
 
-def _float(annotation: Any, value: object, at: _Place) -> object:
+def _float(annotation: Any, value: object, at: Place) -> object:
     """Take a float, or an int that a float holds without losing a digit."""
     if type(value) is int and value.bit_length() <= _FLOAT_BITS and int(float(value)) == value:
         at.attempt.converted = True
@@ -184,11 +138,24 @@ def _float(annotation: Any, value: object, at: _Place) -> object:
     return value if type(value) is float else at.mismatch(annotation, value)
 
 
-def _member(cls: type[enum.Enum], value: object, at: _Place) -> object:
+def _member(cls: type[enum.Enum], value: object, at: Place) -> object:
+    """Take the member of this value, else the one of this name; of flags, also a combination."""
     for member in cls:
         if _plain(member.value) == _plain(value) and isinstance(member.value, bool) == isinstance(value, bool):
             return member
+    name = value.name if isinstance(value, Formless) else value
+    if isinstance(name, str) and name in cls.__members__:
+        return cls.__members__[name]
+    if issubclass(cls, enum.Flag) and type(value) is int and value >= 0 and not value & ~_all_flags(cls):
+        return cls(value)
     return _no_choice(cls, [_plain(member.value) for member in cls], value, at)
+
+
+def _all_flags(cls: type[enum.Flag]) -> int:
+    flags = 0
+    for member in cls:
+        flags |= member.value
+    return flags
 
 
 def _plain(value: object) -> object:
@@ -196,23 +163,27 @@ def _plain(value: object) -> object:
     return list(value) if is_sequence(value) else value
 
 
-def _choice(annotation: Any, value: object, at: _Place) -> object:
+def _choice(annotation: Any, value: object, at: Place) -> object:
     choices = typing.get_args(annotation)
     if any(type(value) is type(choice) and value == choice for choice in choices):
         return value
     return _no_choice(annotation, list(choices), value, at)
 
 
-def _no_choice(annotation: object, choices: list[object], value: object, at: _Place) -> object:
+def _no_choice(annotation: object, choices: list[object], value: object, at: Place) -> object:
     if not any(type(value) is type(choice) for choice in choices):
         return at.mismatch(annotation, value)
     shown = ", ".join(quoted(choice) if isinstance(choice, str) else str(choice) for choice in choices[:SHOWN_ITEMS])
     more = f" and {len(choices) - SHOWN_ITEMS:,} more" if len(choices) > SHOWN_ITEMS else ""
     near = did_you_mean(str(value), [choice for choice in choices if isinstance(choice, str)])
-    return at.fault("wrong value", f"expected one of {shown}{more}, found {_found(value)}", near)
+    return at.fault("wrong value", f"expected one of {shown}{more}, found {found_text(value)}", near)
 
 
-def _union(annotation: Any, value: object, at: _Place) -> object:
+def _union(annotation: Any, value: object, at: Place) -> object:
+    if not (is_dict(value) or is_collection(value)):  # nothing below that would be tried again
+        built, attempt = _best_member(annotation, value, at)
+        at.attempt.take(attempt)
+        return built
     key = id(annotation), at.keys
     if key not in at.attempt.tried:
         at.attempt.tried[key] = _best_member(annotation, value, at)
@@ -221,28 +192,28 @@ def _union(annotation: Any, value: object, at: _Place) -> object:
     return built
 
 
-def _best_member(annotation: Any, value: object, at: _Place) -> tuple[object, _Attempt]:
-    """Take the first member that fits as it is, else the first that fits with an int made a float."""
-    tries: list[tuple[object, _Attempt]] = []
+def _best_member(annotation: Any, value: object, at: Place) -> tuple[object, Attempt]:
+    """Take the member that leaves the fewest keys aside, then one that needs no int made a float, then the first."""
+    tries: list[tuple[object, Attempt]] = []
     for member in typing.get_args(annotation):
-        attempt = _Attempt(at.attempt)
-        built = _built(member, value, _Place(at.root, attempt, at.keys))
-        if not attempt.faults and not attempt.converted:
+        attempt = at.attempt.another()
+        built = _formed(member, value, at.trying(attempt))
+        if not (attempt.faults or attempt.converted or attempt.ignored):
             return built, attempt
         tries.append((built, attempt))
     fitting = [one for one in tries if not one[1].faults]
+    if fitting:
+        return min(fitting, key=lambda one: (one[1].ignored, one[1].converted))
     # If the value has the type of one member alone, the faults inside it say more than the list of members
-    near = [
-        one for one in tries if all(fault.where != at.where or fault.kind == "rejection" for fault in one[1].faults)
-    ]
-    if fitting or len(near) == 1:
-        return (fitting or near)[0]
-    none = _Attempt(at.attempt)
-    _Place(at.root, none, at.keys).mismatch(annotation, value)
+    near = [one for one in tries if all(fault.keys != at.keys or fault.kind == "rejection" for fault in one[1].faults)]
+    if len(near) == 1:
+        return near[0]
+    none = at.attempt.another()
+    at.trying(none).mismatch(annotation, value)
     return None, none
 
 
-def _sequence(annotation: Any, value: object, at: _Place) -> object:
+def _sequence(annotation: Any, value: object, at: Place) -> object:
     """Build a list, a set or a frozenset."""
     if not is_collection(value):
         return at.mismatch(annotation, value)
@@ -255,7 +226,7 @@ def _sequence(annotation: Any, value: object, at: _Place) -> object:
         return at.fault("wrong type", str(error), cause=error)
 
 
-def _tuple(annotation: Any, value: object, at: _Place) -> object:
+def _tuple(annotation: Any, value: object, at: Place) -> object:
     if not is_sequence(value):
         return at.mismatch(annotation, value)
     items = typing.get_args(annotation)
@@ -265,17 +236,17 @@ def _tuple(annotation: Any, value: object, at: _Place) -> object:
         items = items[:1] * len(value)
     if len(items) != len(value):
         found = counted(len(value), "item")
-        return at.fault("wrong length", f"expected {backticked(_said(annotation))}, found {found}")
+        return at.fault("wrong length", f"expected {backticked(said(annotation))}, found {found}")
     return tuple(_built(item, one, at.into(i)) for i, (item, one) in enumerate(zip(items, value, strict=True)))
 
 
-def _mapping(annotation: Any, value: object, at: _Place) -> object:
+def _mapping(annotation: Any, value: object, at: Place) -> object:
     if not is_dict(value):
         return at.mismatch(annotation, value)
     of_key, of_value = typing.get_args(annotation) or (Any, Any)
     made: dict[object, object] = {}
     for key, one in value.items():
-        inside = at.into(key)
+        inside = at if isinstance(key, Formless) else at.into(key)
         name = _built(of_key, _number(key) if of_key is int else key, inside)
         made[name] = _built(of_value, one, inside)
     return made
@@ -286,30 +257,60 @@ def _number(key: object) -> object:
     return int(key) if isinstance(key, str) and _DECIMAL.fullmatch(key) else key
 
 
-def _dataclass(cls: type, value: object, at: _Place) -> object:
-    if not is_dict(value):
+def _dataclass(cls: type, value: object, at: Place) -> object:
+    if not (is_dict(value) or isinstance(value, Unnamed)):
         return at.mismatch(cls, value)
+    fields = {one.name: one for one in dataclasses.fields(cls)}
+    if isinstance(value, Unnamed):
+        if len(value) != len(fields):
+            return at.mismatch(cls, value)
+        value = dict(zip(fields, value, strict=True))
     hints = _hints(cls, at)
     if hints is None:
         return None
     faults_before = len(at.attempt.faults)
-    fields = {one.name: one for one in dataclasses.fields(cls)}
-    taken = {name: one for name, one in fields.items() if one.init}
+    others = [key for key in value if key not in fields]
+    at.attempt.ignored += len(others)
     arguments: dict[str, object] = {}
-    for name, one in taken.items():
+    for name, one in ((name, one) for name, one in fields.items() if one.init):
         if name in value:
             # Accept None where None is the default, although `dim: int = None` is mistyped
             annotation = types.NoneType if value[name] is None is one.default else hints[name]
             arguments[name] = _built(annotation, value[name], at.into(name))
         elif one.default is one.default_factory is dataclasses.MISSING:
-            at.into(name).fault("missing field", f"missing ({backticked(_said(hints[name]))}, no default)")
-    for key in [key for key in value if key not in fields]:
-        near = did_you_mean(str(key), [name for name in taken if name not in value])
-        at.into(key).fault("unknown key", f"not a field of {backticked(cls.__name__)}", near)
+            _missing(name, hints[name], others, at)
     return _called(cls, arguments, at) if len(at.attempt.faults) == faults_before else None
 
 
-def _hints(cls: type, at: _Place) -> dict[str, Any] | None:
+def _named_tuple(cls: Any, value: object, at: Place) -> object:
+    """Build a named tuple, of its items in their order or by their names."""
+    if not (is_sequence(value) or is_dict(value)):
+        return at.mismatch(cls, value)
+    hints = _hints(cls, at)
+    if hints is None:
+        return None
+    names: tuple[str, ...] = cls._fields
+    if is_sequence(value) and len(value) > len(names):
+        found = counted(len(value), "item")
+        return at.fault("wrong length", f"expected {backticked(said(cls))}, found {found}")
+    given: dict[Any, Any] = value if is_dict(value) else dict(zip(names, value, strict=False))
+    faults_before = len(at.attempt.faults)
+    others = [key for key in given if key not in names]
+    at.attempt.ignored += len(others)
+    for name in names:
+        if name not in given and name not in cls._field_defaults:
+            _missing(name, hints.get(name, Any), others, at)
+    arguments = {name: _built(hints.get(name, Any), given[name], at.into(name)) for name in names if name in given}
+    return _called(cls, arguments, at) if len(at.attempt.faults) == faults_before else None
+
+
+def _missing(name: str, annotation: object, others: list[Any], at: Place) -> None:
+    """Record that a field is missing, and which of the other keys may have been meant for it."""
+    near = did_you_mean(name, [key for key in others if isinstance(key, str)])
+    at.into(name).fault("missing field", f"missing ({backticked(said(annotation))}, no default)", near)
+
+
+def _hints(cls: type, at: Place) -> dict[str, Any] | None:
     if cls not in at.attempt.hints:
         try:
             at.attempt.hints[cls] = typing.get_type_hints(cls)
@@ -321,7 +322,7 @@ def _hints(cls: type, at: _Place) -> dict[str, Any] | None:
     return at.attempt.hints[cls]
 
 
-def _called(cls: type, arguments: dict[str, object], at: _Place) -> object:
+def _called(cls: type, arguments: dict[str, object], at: Place) -> object:
     """Call the class. A rejection by its own `__post_init__` is a fault like the others."""
     try:
         return cls(**arguments)
@@ -329,36 +330,9 @@ def _called(cls: type, arguments: dict[str, object], at: _Place) -> object:
         return at.fault("rejection", f"rejected by {backticked(cls.__name__)}: {error}", cause=error)
 
 
-def _found(value: object) -> str:
-    """Return a value as a message shows it: its type, and for a scalar itself too."""
-    if value is None:
-        return "`None`"
-    name = backticked(type(value).__name__)
-    if isinstance(value, str):
-        return f"{name} ({quoted(value)})"
-    short = isinstance(value, bool | float) or (isinstance(value, int) and value.bit_length() <= 128)
-    return f"{name} ({value})" if short else name
-
-
-def _said(annotation: object) -> str:
-    """Return an annotation as it is written in code, without the modules."""
-    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
-    if annotation is types.NoneType:
-        return "None"
-    if annotation is Ellipsis:
-        return "..."
-    if origin in (Union, types.UnionType):
-        return " | ".join(map(_said, args))
-    if origin is Literal:
-        return f"Literal[{', '.join(map(repr, args))}]"
-    if origin is not None:
-        return f"{_said(origin)}[{', '.join(map(_said, args)) or '()'}]"
-    return str(getattr(annotation, "__name__", annotation))
-
-
 _FLOAT_BITS = 1023  # an int of more bits may be over the largest float
 _DECIMAL = re.compile("0|-?[1-9][0-9]{0,18}")
-_SCALARS = (int, str, bool, bytes, types.NoneType)
+_SCALARS = (int, str, bool, bytes, complex, types.NoneType)
 _SEQUENCES: dict[object, Callable[[Iterable[Any]], Any]] = {
     list: list,
     collections.abc.Sequence: list,
@@ -368,7 +342,7 @@ _SEQUENCES: dict[object, Callable[[Iterable[Any]], Any]] = {
     frozenset: frozenset,
     collections.abc.Set: frozenset,
 }
-_FORMS: dict[object, Callable[[Any, object, _Place], object]] = {
+_FORMS: dict[object, Callable[[Any, object, Place], object]] = {
     Any: _any,
     object: _any,
     float: _float,

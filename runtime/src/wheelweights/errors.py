@@ -17,6 +17,7 @@ __all__ = [
     "SHOWN_CHARACTERS",
     "SHOWN_ITEMS",
     "DtypeError",
+    "MissingRecordError",
     "RecordError",
     "WheelweightsError",
     "backticked",
@@ -83,6 +84,10 @@ class WheelweightsError(Exception):
 
 class RecordError(WheelweightsError, ValueError):
     """A record is missing, malformed, or not a record at all."""
+
+
+class MissingRecordError(RecordError):
+    """There is no file where a record should be."""
 
 
 class DtypeError(WheelweightsError, TypeError):

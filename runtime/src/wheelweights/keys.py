@@ -6,12 +6,13 @@ import bisect
 from typing import TYPE_CHECKING, Any
 
 from wheelweights.errors import quoted
+from wheelweights.names import is_number
 from wheelweights.report import BindError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Keys", "in_order", "join"]
+__all__ = ["Keys"]
 
 
 class Keys:
@@ -50,25 +51,4 @@ class Keys:
 
     def numbers(self, name: str) -> list[str]:
         """Return the parts that are plain decimal numbers (`02` is a name), in the order of the numbers."""
-        plain = (part for part in self.parts(name) if part.isascii() and part.isdigit())
-        return sorted((part for part in plain if part == "0" or part[0] != "0"), key=lambda part: (len(part), part))
-
-
-def join(name: str, part: str) -> str:
-    """Return the key of a part: `name.part`, or the part alone at the top."""
-    return f"{name}.{part}" if name else part
-
-
-def in_order(holds: list[bool], numbers: list[str]) -> list[str]:
-    """Return the number in the record of each item of a sequence; `holds` says which items have arrays.
-
-    Items without arrays (an activation in between) need none. If there are as many numbers as items that need one, they
-    belong together in order, so that numbers with gaps bind like numbers without. Otherwise an item's number is its
-    place, so that no array slips to its neighbour.
-    """
-    places = [str(i) for i in range(len(holds))]
-    needing = [i for i, holding in enumerate(holds) if holding]
-    if len(needing) == len(numbers):
-        for i, number in zip(needing, numbers, strict=True):
-            places[i] = number
-    return places
+        return sorted(filter(is_number, self.parts(name)), key=int)

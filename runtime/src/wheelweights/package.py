@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from wheelweights.errors import RecordError, backticked, did_you_mean, listed, quoted
+from wheelweights.errors import MissingRecordError, RecordError, backticked, did_you_mean, listed, quoted
 from wheelweights.record import Record, aligned_buffer, open_record, read_only, read_record
 
 if TYPE_CHECKING:
@@ -67,11 +67,11 @@ def load(
     if isinstance(resource, Path):
         return open_record(resource, mmap=mmap, widen=widen, verify=verify)
     data = resource_bytes(resource, mmap=mmap)
-    reopen = _loaded, (shown, name, mmap, widen, verify)
+    reopen = _loaded, (name, shown, mmap, widen, verify)
     return read_record(data, path=str(resource), widen=widen, verify=verify, reopen=reopen)
 
 
-def _loaded(package: str, name: str, mmap: bool, widen: bool, verify: bool) -> Record:
+def _loaded(name: str, package: str, mmap: bool, widen: bool, verify: bool) -> Record:
     return load(package, name, mmap=mmap, widen=widen, verify=verify)
 
 
@@ -120,7 +120,7 @@ def _not_found(package: str, name: str, folder: Traversable) -> RecordError:
     there = _records_in(folder)
     distribution = _distribution_of(package)
     near = did_you_mean(name, there)
-    return RecordError(
+    return MissingRecordError(
         f"no record {backticked(name)} in package {backticked(package)} (looked in {folder})",
         details=[
             f"Records there: {listed(there)}." + (f" {near}" if near else ""),
@@ -137,7 +137,8 @@ def _not_found(package: str, name: str, folder: Traversable) -> RecordError:
 
 def _records_in(folder: Traversable) -> list[str]:
     try:
-        return [item.name for item in folder.iterdir() if item.name.endswith(".mpk")]
+        names = [item.name for item in folder.iterdir()]
+        return [name for name in names if name.endswith(".mpk") and not name.endswith(".golden.mpk")]
     except OSError:
         return []
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
-__all__ = ["is_collection", "is_dict", "is_sequence"]
+__all__ = ["is_collection", "is_dict", "is_mapping", "is_sequence"]
 
 
 def is_dict(value: object) -> TypeIs[dict[Any, Any]]:
@@ -23,3 +24,8 @@ def is_sequence(value: object) -> TypeIs[list[Any] | tuple[Any, ...]]:
 def is_collection(value: object) -> TypeIs[list[Any] | tuple[Any, ...] | set[Any] | frozenset[Any]]:
     """Return whether a value is a list, a tuple or a set."""
     return isinstance(value, list | tuple | set | frozenset)
+
+
+def is_mapping(value: object) -> TypeIs[Mapping[Any, Any]]:
+    """Return whether a value is a mapping."""
+    return isinstance(value, Mapping)

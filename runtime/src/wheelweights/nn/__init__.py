@@ -6,9 +6,13 @@ three ways to make one,
 
     conv = nn.Conv2d(weight, bias, stride=2)             # from arrays
     conv = nn.Conv2d.init(3, 8, 3, stride=2, rng=rng)    # random, as torch starts it; torch's constructor arguments
-    net = ww.bind(Net(conv=conv), record)                # the settings of an instance, the arrays of a record
+    net = ww.bind(Net.init, record)                      # the settings of `Net.init()`, the arrays of a record
 
-and one way to use it, `y = conv(x)`.
+and one way to use it, `y = conv(x)`. The last one makes no random numbers: `Net.init` is called inside `skeleton()`,
+where layers start with placeholders for their arrays.
+
+`bind` asks a dataclass whether the shapes of its arrays fit each other, if it has the class method
+`__check_shapes__(shapes)`, as every layer here has: see the README.
 
 Layers:
     Linear, Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, Embedding, BatchNorm (also as BatchNorm1d, BatchNorm2d),
@@ -60,6 +64,7 @@ from wheelweights.nn._pooling import (
     max_pool2d,
 )
 from wheelweights.nn._recurrent import GRU, LSTM
+from wheelweights.skeleton import skeleton
 
 __all__ = [
     "GRU",
@@ -96,6 +101,7 @@ __all__ = [
     "scaled_dot_product_attention",
     "sigmoid",
     "silu",
+    "skeleton",
     "softmax",
     "softplus",
     "tanh",

@@ -1,4 +1,4 @@
-"""What all layers need: the dtype to compute in, settings per axis, random starts, the `repr`, the error.
+"""What all layers need: the dtype to compute in, settings per axis, the `repr`, the error.
 
 Knows no layer.
 """
@@ -66,12 +66,6 @@ def per_axis(value: object, axes: int, subject: str, least: int = 1) -> tuple[in
     if len(numbers) != axes or not all(isinstance(number, int | np.integer) and number >= least for number in numbers):
         raise unfit(subject, f"a number or {axes} numbers, at least {least}", value)
     return numbers
-
-
-def uniform(rng: np.random.Generator | None, shape: tuple[int, ...], bound: float) -> Array:
-    """Return float32 numbers drawn evenly from [-bound, bound); without `rng`, from fresh entropy."""
-    rng = np.random.default_rng() if rng is None else rng
-    return rng.uniform(-bound, bound, shape).astype(np.float32)
 
 
 def described(self: Any) -> str:

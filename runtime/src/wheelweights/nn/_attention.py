@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from wheelweights.nn._arrays import Array, LayerError, described, narrowed, unfit, uniform, widened
+from wheelweights.nn._arrays import Array, LayerError, narrowed, unfit, widened
 from wheelweights.nn._functional import softmax
+from wheelweights.nn._layer import Layer, of_shape, with_axes
 from wheelweights.nn._linear import Linear, linear
+from wheelweights.nn._starts import constant, normal, uniform
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.random import Generator
+
+    from wheelweights.nn._layer import Fault, Shapes
 
 
 def scaled_dot_product_attention(
@@ -52,7 +56,7 @@ def scaled_dot_product_attention(
 
 
 @dataclass(eq=False, repr=False)
-class MultiheadAttention:
+class MultiheadAttention(Layer):
     """Attention of many heads, as torch.nn.MultiheadAttention in evaluation mode.
 
     Where the keys or values have another size than the queries (torch's `kdim`, `vdim`), `q_proj_weight`,
@@ -77,8 +81,6 @@ class MultiheadAttention:
     """Must be set before a call: it does not follow from the parameters."""
     add_zero_attn: bool = False
     batch_first: bool = False
-
-    __repr__ = described
 
     @classmethod
     def init(
@@ -105,17 +107,27 @@ class MultiheadAttention:
             parameters |= {name: _xavier(rng, embed_dim, size) for name, size in sizes.items()}
         if add_bias_kv:
             spread = embed_dim**-0.5
-            parameters |= {
-                name: rng.normal(0, spread, (1, 1, embed_dim)).astype(np.float32) for name in ("bias_k", "bias_v")
-            }
+            parameters |= {name: normal(rng, (1, 1, embed_dim), spread) for name in ("bias_k", "bias_v")}
         if bias:
-            parameters["in_proj_bias"] = np.zeros(3 * embed_dim, np.float32)
-        out_proj = Linear(
-            Linear.init(embed_dim, embed_dim, rng=rng).weight, np.zeros(embed_dim, np.float32) if bias else None
-        )
+            parameters["in_proj_bias"] = constant(3 * embed_dim, 0)
+        weight = Linear.init(embed_dim, embed_dim, bias=False, rng=rng).weight
+        out_proj = Linear(weight, constant(embed_dim, 0) if bias else None)
         layer = cls(out_proj, **parameters, num_heads=num_heads, add_zero_attn=add_zero_attn, batch_first=batch_first)
         layer._checked_heads()
         return layer
+
+    @classmethod
+    def __check_shapes__(cls, shapes: Shapes) -> Iterator[Fault]:
+        size = shapes.get("out_proj.weight", ())[:1]
+        if not size:
+            return
+        yield from of_shape(shapes, (*size, *size), "out_proj.weight", "q_proj_weight")
+        yield from of_shape(shapes, (3 * size[0], *size), "in_proj_weight")
+        yield from of_shape(shapes, (3 * size[0],), "in_proj_bias")
+        yield from of_shape(shapes, (1, 1, *size), "bias_k", "bias_v")
+        for name in ("k_proj_weight", "v_proj_weight"):
+            yield from with_axes(shapes, name, 2)
+            yield from of_shape(shapes, (*size, *shapes.get(name, ())[1:]), name)
 
     def __call__(
         self,

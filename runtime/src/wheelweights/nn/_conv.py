@@ -14,19 +14,23 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from wheelweights.nn._arrays import Array, described, narrowed, per_axis, unfit, uniform, widened
+from wheelweights.nn._arrays import Array, narrowed, per_axis, unfit, widened
+from wheelweights.nn._layer import Layer, of_shape, with_axes
+from wheelweights.nn._starts import uniform
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.random import Generator
 
+    from wheelweights.nn._layer import Fault, Shapes
+
 COLUMN_BYTES = 8 << 20  # memory for the elements under one block of outputs (not less than one line of outputs needs)
 _SIZES = {1: "L", 2: "H, W"}
 
 
 @dataclass(eq=False, repr=False)
-class _Convolution:
+class _Convolution(Layer):
     """Fields and calls that the convolutions share."""
 
     weight: Array
@@ -42,8 +46,6 @@ class _Convolution:
 
     axes: ClassVar[int]
     """Number of spatial axes."""
-
-    __repr__ = described
 
     def __post_init__(self) -> None:
         _check_padding_mode(self)
@@ -74,6 +76,12 @@ class _Convolution:
             groups=groups,
             padding_mode=padding_mode,
         )
+
+    @classmethod
+    def __check_shapes__(cls, shapes: Shapes) -> Iterator[Fault]:
+        yield from with_axes(shapes, "weight", cls.axes + 2)
+        if shapes.get("weight"):
+            yield from of_shape(shapes, shapes["weight"][:1], "bias")
 
     def __call__(self, x: Array) -> Array:
         x = np.asarray(x)
@@ -120,7 +128,7 @@ class Conv2d(_Convolution):
 
 
 @dataclass(eq=False, repr=False)
-class _TransposedConvolution:
+class _TransposedConvolution(Layer):
     """Fields and calls that the transposed convolutions share."""
 
     weight: Array
@@ -137,8 +145,6 @@ class _TransposedConvolution:
 
     axes: ClassVar[int]
     """Number of spatial axes."""
-
-    __repr__ = described
 
     def __post_init__(self) -> None:
         _check_padding_mode(self)
@@ -171,6 +177,14 @@ class _TransposedConvolution:
             dilation=dilation,
             padding_mode=padding_mode,
         )
+
+    @classmethod
+    def __check_shapes__(cls, shapes: Shapes) -> Iterator[Fault]:
+        yield from with_axes(shapes, "weight", cls.axes + 2)
+        yield from with_axes(shapes, "bias", 1)
+        outputs, biases = shapes.get("weight", ())[1:2], shapes.get("bias", ())
+        if outputs and len(biases) == 1 and biases[0] % max(1, outputs[0]):  # as many outputs in each of the groups
+            yield "bias", f"a multiple of {outputs[0]}", biases
 
     def __call__(self, x: Array) -> Array:
         x = np.asarray(x)

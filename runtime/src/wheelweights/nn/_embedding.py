@@ -7,14 +7,21 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from wheelweights.nn._arrays import Array, described, unfit
+from wheelweights.nn._arrays import Array, unfit
+from wheelweights.nn._layer import Layer, with_axes
+from wheelweights.nn._starts import normal
+from wheelweights.skeleton import is_placeholder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.random import Generator
+
+    from wheelweights.nn._layer import Fault, Shapes
 
 
 @dataclass(eq=False, repr=False)
-class Embedding:
+class Embedding(Layer):
     """Look up a row of the weight for each integer: (*) -> (*, embedding_dim), in the dtype of the weight.
 
     Only the rows asked for are read. torch's `padding_idx` and `max_norm` matter in training only.
@@ -23,18 +30,19 @@ class Embedding:
     weight: Array
     """(num_embeddings, embedding_dim)"""
 
-    __repr__ = described
-
     @classmethod
     def init(
         cls, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, *, rng: Generator | None = None
     ) -> Self:
         """Return random rows as torch starts them: standard normal, the row `padding_idx` zero."""
-        rng = np.random.default_rng() if rng is None else rng
-        weight = rng.standard_normal((num_embeddings, embedding_dim), np.float32)
-        if padding_idx is not None:
+        weight = normal(rng, (num_embeddings, embedding_dim))
+        if padding_idx is not None and not is_placeholder(weight):
             weight[padding_idx] = 0
         return cls(weight)
+
+    @classmethod
+    def __check_shapes__(cls, shapes: Shapes) -> Iterator[Fault]:
+        return with_axes(shapes, "weight", 2)
 
     def __call__(self, x: Array) -> Array:
         x = np.asarray(x)

@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from wheelweights.nn._arrays import Array, described, narrowed, unfit, uniform, widened
+from wheelweights.nn._arrays import Array, narrowed, unfit, widened
+from wheelweights.nn._layer import Layer, of_shape, with_axes
+from wheelweights.nn._starts import uniform
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.random import Generator
+
+    from wheelweights.nn._layer import Fault, Shapes
 
 
 def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
@@ -29,7 +35,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
 
 
 @dataclass(eq=False, repr=False)
-class Linear:
+class Linear(Layer):
     """Apply x @ weight.T + bias to the last axis: (*, in) -> (*, out)."""
 
     weight: Array
@@ -37,14 +43,18 @@ class Linear:
     bias: Array | None = None
     """(out,)"""
 
-    __repr__ = described
-
     @classmethod
     def init(cls, in_features: int, out_features: int, bias: bool = True, *, rng: Generator | None = None) -> Self:
         """Return random parameters as torch starts them: all uniform within 1 / sqrt(in_features)."""
         bound = in_features**-0.5 if in_features else 0.0
         weight = uniform(rng, (out_features, in_features), bound)
         return cls(weight, uniform(rng, (out_features,), bound) if bias else None)
+
+    @classmethod
+    def __check_shapes__(cls, shapes: Shapes) -> Iterator[Fault]:
+        yield from with_axes(shapes, "weight", 2)
+        if shapes.get("weight"):
+            yield from of_shape(shapes, shapes["weight"][:1], "bias")
 
     def __call__(self, x: Array) -> Array:
         return linear(np.asarray(x), self.weight, self.bias)

@@ -7,15 +7,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from wheelweights.nn._arrays import Array, LayerError, described, narrowed, unfit, widened
+from wheelweights.nn._arrays import Array, LayerError, narrowed, unfit, widened
+from wheelweights.nn._layer import Layer, all_alike
+from wheelweights.nn._starts import constant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wheelweights.nn._layer import Fault, Shapes
 
 
 @dataclass(eq=False, repr=False)
-class BatchNorm:
+class BatchNorm(Layer):
     """Bring each channel of (N, C, *) to mean 0 and variance 1 by the running statistics, then scale and shift it.
 
     With `track_running_stats=False`, by the statistics of the batch itself, as torch does for a layer that has no
@@ -35,19 +42,21 @@ class BatchNorm:
 
     _shapes: ClassVar[dict[int, str]] = {}
 
-    __repr__ = described
-
     @classmethod
     def init(
         cls, num_features: int, eps: float = 1e-5, *, affine: bool = True, track_running_stats: bool = True
     ) -> Self:
         """Return the parameters as torch starts them: weight and variance one, the rest zero; nothing is random."""
-        ones, zeros = np.ones(num_features, np.float32), np.zeros(num_features, np.float32)
+        ones, zeros = constant(num_features, 1), constant(num_features, 0)
         weight, bias = (ones, zeros) if affine else (None, None)
         layer = cls(weight, bias, eps=eps, track_running_stats=track_running_stats)
         if not track_running_stats:
             return layer
         return replace(layer, running_mean=zeros, running_var=ones, num_batches_tracked=np.zeros((), np.int64))
+
+    @classmethod
+    def __check_shapes__(cls, shapes: Shapes) -> Iterator[Fault]:
+        return all_alike(shapes, "weight", "bias", "running_mean", "running_var", axes=1)
 
     def __call__(self, x: Array) -> Array:
         x = np.asarray(x)
@@ -93,7 +102,7 @@ class BatchNorm2d(BatchNorm):
 
 
 @dataclass(eq=False, repr=False)
-class LayerNorm:
+class LayerNorm(Layer):
     """Bring the last axes, those of `normalized_shape`, to mean 0 and variance 1, then scale and shift each element."""
 
     weight: Array | None = None
@@ -101,8 +110,6 @@ class LayerNorm:
     bias: Array | None = None
     normalized_shape: int | tuple[int, ...] | None = None
     eps: float = 1e-5
-
-    __repr__ = described
 
     @classmethod
     def init(
@@ -113,9 +120,13 @@ class LayerNorm:
         bias: bool = True,
     ) -> Self:
         """Return the parameters as torch starts them: weight one, bias zero; nothing is random."""
-        weight = np.ones(normalized_shape, np.float32) if elementwise_affine else None
-        zeros = np.zeros(normalized_shape, np.float32) if elementwise_affine and bias else None
+        weight = constant(normalized_shape, 1) if elementwise_affine else None
+        zeros = constant(normalized_shape, 0) if elementwise_affine and bias else None
         return cls(weight, zeros, normalized_shape, eps)
+
+    @classmethod
+    def __check_shapes__(cls, shapes: Shapes) -> Iterator[Fault]:
+        return all_alike(shapes, "weight", "bias")
 
     def __call__(self, x: Array) -> Array:
         x = np.asarray(x)
@@ -132,7 +143,7 @@ class LayerNorm:
 
 
 @dataclass(eq=False, repr=False)
-class RMSNorm:
+class RMSNorm(Layer):
     """Divide the last axes, those of `normalized_shape`, by the root of their mean square, then scale each element."""
 
     weight: Array | None = None
@@ -141,14 +152,12 @@ class RMSNorm:
     eps: float | None = None
     """None: the spacing of the numbers next to 1 in the dtype of the computation (float32 for float16), as in torch."""
 
-    __repr__ = described
-
     @classmethod
     def init(
         cls, normalized_shape: int | tuple[int, ...], eps: float | None = None, elementwise_affine: bool = True
     ) -> Self:
         """Return the parameters as torch starts them: weight one; nothing is random."""
-        return cls(np.ones(normalized_shape, np.float32) if elementwise_affine else None, normalized_shape, eps)
+        return cls(constant(normalized_shape, 1) if elementwise_affine else None, normalized_shape, eps)
 
     def __call__(self, x: Array) -> Array:
         x = np.asarray(x)
@@ -164,7 +173,7 @@ class RMSNorm:
 
 
 @dataclass(eq=False, repr=False)
-class GroupNorm:
+class GroupNorm(Layer):
     """Bring each of `num_groups` groups of channels to mean 0 and variance 1, then scale and shift each channel.
 
     Input and output are (N, C, *).
@@ -178,13 +187,15 @@ class GroupNorm:
     """Must be set before a call: it does not follow from the parameters."""
     eps: float = 1e-5
 
-    __repr__ = described
-
     @classmethod
     def init(cls, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True) -> Self:
         """Return the parameters as torch starts them: weight one, bias zero; nothing is random."""
-        weight, bias = np.ones(num_channels, np.float32), np.zeros(num_channels, np.float32)
+        weight, bias = constant(num_channels, 1), constant(num_channels, 0)
         return cls(weight, bias, num_groups, eps) if affine else cls(None, None, num_groups, eps)
+
+    @classmethod
+    def __check_shapes__(cls, shapes: Shapes) -> Iterator[Fault]:
+        return all_alike(shapes, "weight", "bias", axes=1)
 
     def __call__(self, x: Array) -> Array:
         x = np.asarray(x)

@@ -12,18 +12,22 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 
 from wheelweights.errors import SHOWN_ITEMS, listed
-from wheelweights.nn._arrays import Array, LayerError, described, narrowed, unfit, uniform, widened
+from wheelweights.nn._arrays import Array, LayerError, narrowed, unfit, widened
+from wheelweights.nn._layer import Layer
+from wheelweights.nn._starts import uniform
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.random import Generator
+
+    from wheelweights.nn._layer import Fault, Shapes
 
 KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
 
 @dataclass(eq=False, repr=False)
-class _Recurrent:
+class _Recurrent(Layer):
     """Fields and calls that LSTM and GRU share."""
 
     parameters: dict[str, Array] = field(metadata={"flatten": True})
@@ -31,8 +35,6 @@ class _Recurrent:
     batch_first: bool = False
 
     gates: ClassVar[int]
-
-    __repr__ = described
 
     @property
     def input_size(self) -> int:
@@ -64,6 +66,15 @@ class _Recurrent:
         """Features of an output element where an LSTM projects it, else 0."""
         projection = self.parameters.get("weight_hr_l0")
         return 0 if projection is None else len(projection)
+
+    @classmethod
+    def __check_shapes__(cls, shapes: Shapes) -> Iterator[Fault]:
+        if len(shapes.get("weight_ih_l0", ())) != 2:
+            if shapes:
+                yield "weight_ih_l0", "2 axes", shapes.get("weight_ih_l0", "none")
+            return
+        for name, (expected, found) in _misfits(cls.gates, shapes).items():
+            yield name, expected, found
 
     @property
     def _first(self) -> Array:
@@ -284,22 +295,36 @@ def _check(layer: _Recurrent, x: Array) -> None:
         raise unfit(name, f"an input of shape ({layout}, {layer.input_size}) or (L, {layer.input_size})", x.shape)
     if x.shape[0 if x.ndim == 2 else int(layer.batch_first)] == 0:
         raise unfit(name, "a sequence of at least one element", x.shape)
-    expected_shapes = _shapes(
-        (layer.gates, layer.input_size, layer.hidden_size, layer.proj_size),
-        num_layers=layer.num_layers,
-        bias=layer.bias,
-        bidirectional=layer.bidirectional,
-    )
     found_shapes = {key: array.shape for key, array in layer.parameters.items()}
-    if expected_shapes != found_shapes:
-        details = [
-            f"`{key}`: expected shape {expected_shapes.get(key, 'none')}, found {found_shapes.get(key, 'none')}"
-            for key in sorted(expected_shapes.keys() | found_shapes.keys())
-            if expected_shapes.get(key) != found_shapes.get(key)
-        ]
+    misfits = _misfits(layer.gates, found_shapes)
+    if misfits:
         raise LayerError(
             f"{name}: the parameters do not fit together",
-            details=details[:SHOWN_ITEMS],
-            expected=expected_shapes,
+            details=[f"`{key}`: expected shape {one}, found {other}" for key, (one, other) in misfits.items()][
+                :SHOWN_ITEMS
+            ],
+            expected=_fitting(layer.gates, found_shapes),
             found=found_shapes,
         )
+
+
+def _fitting(gates: int, found: Shapes) -> dict[str, tuple[int, ...]]:
+    """Return the names and shapes that fit those found: to the first weight, as many layers and directions."""
+    rows, columns = found["weight_ih_l0"]
+    projection = (*found.get("weight_hr_l0", ()), 0)[0] if gates == LSTM.gates else 0
+    return _shapes(
+        (gates, columns, rows // gates, projection),
+        num_layers=sum(name.startswith("weight_ih_") and not name.endswith("_reverse") for name in found),
+        bias=any(name.startswith("bias_") for name in found),
+        bidirectional=any(name.endswith("_reverse") for name in found),
+    )
+
+
+def _misfits(gates: int, found: Shapes) -> dict[str, tuple[object, object]]:
+    """Return, by name, the shape expected and the shape found of each parameter that does not fit the others."""
+    expected = _fitting(gates, found)
+    return {
+        name: (expected.get(name, "none"), found.get(name, "none"))
+        for name in sorted(expected.keys() | found.keys())
+        if expected.get(name) != found.get(name)
+    }
