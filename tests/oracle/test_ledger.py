@@ -172,8 +172,10 @@ def _referred_to(path: Path, member: str = "data") -> set[str]:
     return keys
 
 
-class _Anything(dict):  # type: ignore[type-arg]
+class _Anything(dict[Any, Any]):
     """Stands for every class and function."""
+
+    args: tuple[Any, ...]
 
     def __new__(cls, *args: Any, **_: Any) -> Any:
         made = super().__new__(cls)
@@ -192,7 +194,7 @@ class _Anything(dict):  # type: ignore[type-arg]
     def extend(self, items: Any) -> None:
         pass
 
-    def __hash__(self) -> int:
+    def __hash__(self) -> int:  # type: ignore[override]  # some are keys
         return id(self)
 
 
@@ -200,8 +202,8 @@ def _accounted(path: Path, **options: Any) -> tuple[int, int]:
     """Return how many storages are written, and how many excluded or told of."""
     with open_checkpoint(path) as checkpoint:
         tensors = checkpoint.state_dict(**options)
-        written = {tensor.tie[0] for tensor in tensors.values()}
-        left = {tensor.tie[0] for one in tensors.report.left_out for tensor in one.tensors} - written
+        written = {each for tensor in tensors.values() for each in tensor.storages}
+        left = {each for one in tensors.report.left_out for tensor in one.tensors for each in tensor.storages} - written
         said = bool(tensors.report.warnings or tensors.report.notes)
         assert said or all(one.is_excluded for one in tensors.report.left_out)
     return len(written), len(left)
@@ -351,7 +353,7 @@ class Params:
     w: Any
 
 
-class Attributes(dict):  # type: ignore[type-arg]
+class Attributes(dict[Any, Any]):
     """A dict whose items are attributes too."""
 
     def __init__(self, *args: Any, **named: Any) -> None:

@@ -285,6 +285,13 @@ def test_takes_all_arrays_beside_the_other_fields_into_a_flattened_dict() -> Non
     assert bind_report(lstm, numbered("weight_ih_l0", "scale")).missing == {"bias_ih_l0": "Lstm.weights['bias_ih_l0']"}
 
 
+def test_only_a_dict_is_flattened() -> None:
+    with pytest.raises(
+        BindError, match=r"^Model\.x: expected `dict\[str, \.\.\.\]` for a field with `flatten`, found `list`$"
+    ):
+        bind(one_field(list[Array], metadata={"flatten": True}), numbered("a"))
+
+
 def test_leaves_arrays_alone_that_are_marked_static() -> None:
     @dataclass
     class Rotary:

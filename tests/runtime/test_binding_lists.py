@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 from collections import OrderedDict
-from collections.abc import Mapping, MutableMapping, MutableSequence, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
@@ -356,6 +356,9 @@ def test_a_variable_means_what_each_base_is_given() -> None:
         (Mapping[Any, Array], "Mapping[Any, Array]"),
         (list[frozenset[Array]], "frozenset[Array]"),
         (set[Block] | None, "set[Block]"),
+        (set[Block | None], "set[Block | None]"),
+        (dict[tuple[int, ...], Block], "dict[tuple[int, ...], Block]"),
+        (dict[Callable[[int], None], Array], "dict[Callable[[int], None], Array]"),
         (Annotated[Block, ww.Length(3)], "Annotated[Block, Length(3)]"),
         (Annotated[dict[str, Block], ww.Length(3)], "Annotated[dict[str, Block], Length(3)]"),
     ],

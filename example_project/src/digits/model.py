@@ -61,4 +61,4 @@ def record() -> ww.Record:
 
 def load() -> Digits:
     """Return the trained network; raise WheelweightsError when its record is missing or does not fit."""
-    return ww.bind(Digits.init(), record())
+    return ww.bind(Digits.init, record())

@@ -39,7 +39,7 @@ MAX_NESTED_NAMES: Final = 4
 @functools.lru_cache(maxsize=4096)
 def find(module: str, name: str) -> Global:
     """Return what a name in a pickle means; raise UnsafePickleError for one that no checkpoint needs."""
-    module = _PYTHON_3_MODULES.get(module, module)
+    module, name = _PYTHON_3_NAMES.get((module, name), (_PYTHON_3_MODULES.get(module, module), name))
     key = (module, name)
     meaning = _MEANINGS.get(key)
     if meaning is not None:
@@ -59,6 +59,14 @@ def find(module: str, name: str) -> Global:
 
 
 _PYTHON_3_MODULES: Final = {"__builtin__": "builtins", "copy_reg": "copyreg", "exceptions": "builtins"}
+
+# As protocols below 3 write them (Lib/_compat_pickle.py)
+_PYTHON_3_NAMES: Final = {
+    ("UserDict", "IterableUserDict"): ("collections", "UserDict"),
+    ("UserDict", "UserDict"): ("collections", "UserDict"),
+    ("UserList", "UserList"): ("collections", "UserList"),
+    ("UserString", "UserString"): ("collections", "UserString"),
+}
 
 _REFUSED_TOP: Final = STANDARD_LIBRARY | {
     "IPython", "_distutils_hack", "easy_install", "numpy", "pexpect", "pip", "pkg_resources", "ptyprocess",
@@ -81,13 +89,22 @@ _LOADING: Final = {
 
 def _is_refused(module: str, name: str) -> bool:
     """Tell whether no checkpoint needs a name that is not known."""
-    if not (_is_identifier(module, dotted=True) and _is_identifier(name)):
+    if not (_is_identifier(module, dotted=True) and _is_identifier(name, dotted=True)):
         return True
     top = module.partition(".")[0]
-    is_function = not name.lstrip("_")[:1].isupper()
+    owner, *nested = name.split(".")
+    is_function = not owner.lstrip("_")[:1].isupper()
+    is_running = _RUNNING.fullmatch(module) is not None
+    # A class in a class: what else a name leads to by dots could be another module's
+    if nested and (is_function or is_running or len(nested) > MAX_NESTED_NAMES or any(map(_is_private, nested))):
+        return True
     if top in _REFUSED_TOP or (module, name) in _LOADING:
         return True
-    return is_function and (top in OLD_OR_COMMON or _RUNNING.fullmatch(module) is not None)
+    return is_function and (top in OLD_OR_COMMON or is_running)
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith("__")
 
 
 _INERT: Final = {
@@ -99,7 +116,7 @@ _INERT: Final = {
     ("zoneinfo", "ZoneInfo"),
     *(("datetime", name) for name in ("date", "datetime", "time", "timedelta", "timezone")),
     *(("ipaddress", name) for name in ("IPv4Address", "IPv6Address", "IPv4Network", "IPv6Network")),
-    *(("collections", name) for name in ("ChainMap", "UserDict", "UserList")),
+    *(("collections", name) for name in ("ChainMap", "UserDict", "UserList", "UserString")),
     *(("builtins", name) for name in (
         "bool", "bytes", "bytearray", "complex", "dict", "float", "frozenset", "int", "list", "long", "object", "range",
         "set", "slice", "str", "tuple", "unicode", "xrange", "Ellipsis", "NoneType", "NotImplemented",
@@ -123,7 +140,7 @@ def _is_inert(module: str, name: str) -> bool:
 
 
 def _is_identifier(name: str, *, dotted: bool = False) -> bool:
-    """Tell whether this can be the name of a module or class; a class with a dotted name would lead elsewhere."""
+    """Tell whether this can be the name of a module or class."""
     return all(part.isidentifier() for part in name.split(".")) if dotted else name.isidentifier()
 
 

@@ -66,14 +66,14 @@ class MultiheadAttention(Layer):
     out_proj: Linear
     in_proj_weight: Array | None = None
     """(3 * embed_dim, embed_dim): query, key, value"""
-    in_proj_bias: Array | None = None
-    """(3 * embed_dim,)"""
     q_proj_weight: Array | None = None
     """(embed_dim, embed_dim)"""
     k_proj_weight: Array | None = None
     """(embed_dim, kdim)"""
     v_proj_weight: Array | None = None
     """(embed_dim, vdim)"""
+    in_proj_bias: Array | None = None
+    """(3 * embed_dim,)"""
     bias_k: Array | None = None
     """(1, 1, embed_dim): one more key for every query, and `bias_v` its value"""
     bias_v: Array | None = None
