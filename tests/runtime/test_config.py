@@ -583,3 +583,18 @@ def test_imports_the_standard_library_only():
         "import wheelweights.config; assert not {'numpy', 'msgpack'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("key", ["drop_out", "dropOut", "Dropout", "drop-out"])
+def test_a_default_is_not_taken_where_the_name_is_only_spelt_otherwise(key: str) -> None:
+    @dataclass
+    class Config:
+        dropout: float = 0.1
+
+    with pytest.raises(RecordError) as caught:
+        build(Config, {key: 0.5, "other": 1}, "config")
+    assert str(caught.value).splitlines()[-2:] == [
+        f"config.dropout: its default would be taken, but there is `{key}`",
+        "  Give the field that name, or the configuration this one.",
+    ]
+    assert build(Config, {"other": 1}, "config") == Config()

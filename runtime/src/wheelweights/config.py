@@ -272,6 +272,7 @@ def _dataclass(cls: type, value: object, at: Place) -> object:
     others = [key for key in value if key not in fields]
     at.attempt.ignored += len(others)
     arguments: dict[str, object] = {}
+    twins: dict[str, object] = {}  # of other keys by their plain names, once they are needed
     for name, one in ((name, one) for name, one in fields.items() if one.init):
         if name in value:
             # Accept None where None is the default, although `dim: int = None` is mistyped
@@ -279,7 +280,17 @@ def _dataclass(cls: type, value: object, at: Place) -> object:
             arguments[name] = _built(annotation, value[name], at.into(name))
         elif one.default is one.default_factory is dataclasses.MISSING:
             _missing(name, hints[name], others, at)
+        elif (plain := _plain_name(name)) in (
+            twins := twins or {_plain_name(key): key for key in others if isinstance(key, str)}
+        ):
+            fact = f"its default would be taken, but there is {backticked(twins[plain])}"
+            at.into(name).fault("misspelt field", fact, "Give the field that name, or the configuration this one.")
     return _called(cls, arguments, at) if len(at.attempt.faults) == faults_before else None
+
+
+def _plain_name(name: str) -> str:
+    """Return a name without case and separators: two that are equal so are meant to be one."""
+    return re.sub(r"[-_. ]", "", name).casefold()
 
 
 def _named_tuple(cls: Any, value: object, at: Place) -> object:
