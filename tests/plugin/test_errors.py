@@ -242,7 +242,7 @@ def test_a_cast_that_overflows_is_spelt_three_ways(tmp_path: Path) -> None:
                 'precision = "half"',
                 'precision = [{ pattern = "^w$", dtype = "keep" }, { pattern = "", dtype = "half" }]',
             ),
-            ("--precision half", "--precision '^w$=keep' --precision =half"),
+            ("--precision half", "--precision '^w$=keep' --precision '=half'"),
             ('precision="half"', 'precision=[{"pattern": "^w$", "dtype": "keep"}, {"pattern": "", "dtype": "half"}]'),
         )
     ]

@@ -69,7 +69,7 @@ def test_convert_says_which_precision_holds_the_values() -> None:
     assert refusal("convert", "model.pt", "model.mpk", "--precision", "half") == (
         "Error: model.pt: tensor `w`: expected finite values that `float16` can hold, found the magnitude 1e+30\n"
         "  By --precision half\n"
-        "  Keep it: --precision '^w$=keep' --precision =half, or use `bfloat16`, which has the range of float32.\n"
+        "  Keep it: --precision '^w$=keep' --precision '=half', or use `bfloat16`, which has the range of float32.\n"
     )
     assert not Path("model.mpk").exists()
     run("convert", "model.pt", "model.mpk", "--precision", "^w$=keep", "--precision", "=half")

@@ -83,7 +83,7 @@ def test_rules_and_tables_are_spelt_as_flags_that_are_repeated() -> None:
     rules = [{"pattern": r"conv\.(.*)", "replacement": "$1"}, ("a", "b c")]
     assert spelt(Setting(KEY_REMAP, rules), FLAGS) == r"--key-remap 'conv\.(.*)' '$1' --key-remap a 'b c'"
     casts = [{"pattern": "^a b$", "dtype": "keep"}, ("", "half")]
-    assert spelt(Setting(PRECISION, casts), FLAGS) == "--precision '^a b$=keep' --precision =half"
+    assert spelt(Setting(PRECISION, casts), FLAGS) == "--precision '^a b$=keep' --precision '=half'"
     assert spelt(Setting(PRECISION, "half"), FLAGS) == "--precision half"
     metadata = Setting(Option("metadata"), {"license": "MIT", "by": "me and you"})
     assert spelt(metadata, FLAGS) == "--metadata license=MIT --metadata 'by=me and you'"

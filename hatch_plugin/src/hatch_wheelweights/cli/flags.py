@@ -80,6 +80,8 @@ def _parts(one: object) -> list[str]:
 
 
 def _in_a_shell(word: str) -> str:
+    if word.startswith("="):  # which zsh would look up as a command
+        return f"'{word}'" if "'" not in word and word.isprintable() else json.dumps(word)
     return shlex.quote(word) if word.isprintable() else json.dumps(word)
 
 
