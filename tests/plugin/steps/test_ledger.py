@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 TENSOR = "float32 tensor of shape (2,)"
 MEANT = "; name in exclude what is not needed"
-NEITHER = f"neither parameters nor buffers, so that torch's state_dict() does not have them either{MEANT}"
+NEITHER = f"neither parameters nor buffers; torch's state_dict() has them only where a class adds them{MEANT}"
 ALONE = f"a record holds tensors alone{MEANT}"
 
 class_of = functools.partial(Opaque, "mine")
@@ -129,7 +129,8 @@ def test_says_what_to_do():
     assert fault == (
         "expected every tensor under a key of its own, found `ema` (`mine.Ema`, 2 tensors)\n"
         "  No code from the file is run, so the class cannot be rebuilt here.\n"
-        "  Save them in a dict of tensors, set top_level_key to what holds them, or leave them out with exclude."
+        "  Save them in a dict of tensors, or set top_level_key to what holds them. "
+        'To leave them out: exclude=["^ema"].'
     )
 
 
@@ -155,6 +156,79 @@ def test_attributes_of_an_ordered_dict_are_told_of(state):
         [],
         None,
     )
+
+
+def test_a_tensor_that_is_a_key_of_a_subclass_of_dict_is_told_of():
+    warnings, notes, fault = _told(class_of("Dict", items=[("w", sealed()), (sealed(), 1)], keyed=True))
+    assert warnings == [f"left out `<tensor>` ({TENSOR}): {NEITHER}"]
+    assert (notes, fault) == ([], None)
+
+
+@pytest.mark.parametrize(
+    "content", [b"PK\x03\x04", b"\x80\x02}q\x00.", b"\x93NUMPY\x01\x00"], ids=["zip", "pickle", "numpy"]
+)
+@pytest.mark.parametrize(
+    "holder", [lambda raw: raw, lambda raw: Opaque("_io", "BytesIO", (raw,))], ids=["bytes", "BytesIO"]
+)
+def test_bytes_that_may_hold_tensors_are_a_warning(content, holder):
+    value = holder(content + bytes(40))
+    warnings, notes, fault = _told({"w": sealed(), "saved": value})
+    assert warnings[0].endswith(f": bytes that may hold tensors{MEANT}")
+    assert (notes, fault) == ([], None)
+    warnings, _, _ = _whole(saved=value)
+    assert warnings[0].startswith("left out `saved` (")
+
+
+def test_other_bytes_are_values():
+    assert _told({"w": sealed(), "salt": bytes(range(64))}) == ([], ["salt"], None)
+
+
+def test_the_state_of_random_numbers_is_no_weight():
+    generator = Opaque("numpy.random._pickle", "__generator_ctor", state={"key": sealed("uint32")})
+    warnings, notes, fault = _told({"w": sealed(), "rng": generator})
+    assert (len(warnings), notes, fault) == (1, [], None)
+
+
+def test_the_state_of_an_optimizer_beside_weights_is_told_of():
+    tree = {"w": sealed(), "opt": {"state": {0: {"m": sealed()}}, "param_groups": [{"lr": 0.1}]}}
+    warnings, _, fault = _told(tree)
+    assert warnings == [f"`opt` is the state of an optimizer, and in the record{MEANT}"]
+    assert fault is None
+    assert _told(tree, exclude=["^opt"]) == ([], [], None)
+
+
+# Names
+
+
+def test_filters_see_what_stands_beside_under_its_new_name():
+    tree = {
+        "model": {"encoder": {"w": sealed(), "ema": class_of("Ema", state={"w": sealed()})}, "head": sealed()},
+        "w": sealed(),
+    }
+    rules = {"key_remap": [(r"^model\.", "")]}
+    _, _, fault = _told(tree, **rules, include=["^encoder"])
+    assert fault is not None
+    assert "`encoder.ema` (`mine.Ema`, 1 tensor, `model.encoder.ema` in the checkpoint)" in fault
+    assert fault.endswith('exclude=["^encoder\\\\.ema"].')
+    assert _told(tree, **rules, exclude=[r"^encoder\.ema"]) == ([], [], None)
+    assert _told(tree, **rules, include=["^head"]) == ([], [], None)
+
+
+def test_the_number_of_an_item_that_is_lost_counts_when_gaps_are_closed():
+    items = {str(i): _module(parameters={"w": sealed()}) for i in (0, 2, 3)}
+    items["1"] = _module(_packed=class_of("Packed", state={"w": sealed()}))
+    report = _report(_module(modules=dict(sorted(items.items()))), whole_model=True, exclude=[r"^1\."])
+    assert [row.name for row in report.rows] == ["0.w", "2.w", "3.w"]
+    assert report.fault is None
+
+
+def test_the_number_of_an_item_without_tensors_does_not():
+    items = {
+        "0": _module(parameters={"w": sealed()}),
+        "1": _module(scale=[1.0]),
+        "2": _module(parameters={"w": sealed()}),
+    }
+    assert [row.name for row in _report(_module(modules=items), whole_model=True).rows] == ["0.w", "1.w"]
 
 
 # Whole models
@@ -221,7 +295,7 @@ def test_the_attributes_of_a_packed_parameter_are_an_error_and_those_of_a_float_
     assert fault.splitlines()[0] == (
         "expected every tensor under a key of its own, found `w.absmax` (float32 tensor of shape (2,))"
     )
-    assert "as it was before it was quantised" in fault
+    assert fault.endswith('To leave them out: exclude=["^w\\\\.absmax"].')
     warnings, _, fault = _told({"w": plain})
     assert fault is None
     assert warnings[0].startswith("left out `w.absmax` (float32 tensor of shape (2,)): neither")
@@ -287,7 +361,10 @@ def test_every_tensor_of_the_part_is_written_excluded_or_told_of(tree: Any, whol
     told = sum(len(one.tensors) for one in report.left_out if not one.is_excluded)
     excluded = sum(len(one.tensors) for one in report.left_out if one.is_excluded)
     rows = {
-        tensor.tie for tensor in flatten(select(tree, (), whole_model=whole_model), Account(1 << 20)).tensors.values()
+        tensor.tie
+        for tensor in flatten(
+            select(tree, (), Account(1 << 20), whole_model=whole_model), Account(1 << 20)
+        ).tensors.values()
     }
     assert len({tensor.tie for tensor in _tensors(tree, [])}) == len(rows) + excluded + told
     assert bool(told) <= bool(report.fault or report.warnings or report.notes)

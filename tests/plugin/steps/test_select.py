@@ -10,7 +10,7 @@ import pytest
 from hatch_wheelweights.checkpoint import Account, Global, Opaque
 from hatch_wheelweights.errors import CheckpointError
 from hatch_wheelweights.steps.flatten import BYTES_PER_BESIDE, MAX_KEYS_PER_NAME, flatten
-from hatch_wheelweights.steps.ledger import settle
+from hatch_wheelweights.steps.ledger import examine, settle
 from hatch_wheelweights.steps.remap import MAX_KEY_CHARACTERS
 from hatch_wheelweights.steps.report import Report
 from hatch_wheelweights.steps.select import select
@@ -23,8 +23,8 @@ T = sealed()
 def _flat(tree, top_level_key=None, *, whole_model=False):
     """Return the tensors and the other values; raise what would be lost."""
     account, report = Account(1 << 20), Report()
-    flat = flatten(select(tree, top_level_key, whole_model=whole_model), account)
-    settle(flat, lambda _: True, report, account)
+    flat = flatten(select(tree, top_level_key, account, whole_model=whole_model), account)
+    settle(examine(flat, account), lambda _: True, report, flat)
     if report.fault:
         raise report.fault
     return flat.tensors, report.others
@@ -301,6 +301,7 @@ def test_says_which_key_leads_to_a_subclass_of_dict():
     assert _refusal({"state_dict": _subclass(w=T), "step": 3}).endswith('\n  Pass top_level_key="state_dict".')
 
 
+NUMBERS = dict.fromkeys(map(str, range(400)), 0)
 EMA = class_of("Ema", state={"shadow": {"w": T}, "decay": 0.9})
 SLOTS = class_of("Slotted", state=(None, {"params": {"w": T}}))
 FIELDS = class_of("Fields", args=(3, {"w": T}))
@@ -315,13 +316,28 @@ FIELDS = class_of("Fields", args=(3, {"w": T}))
         (SLOTS, "params"),
         ({"a": SLOTS}, ["a", "params"]),
         ({"named": FIELDS}, ["named", "1"]),
-        (class_of("Params", state={"w": T}), None),
         ({"params": class_of("Params", state={"w": T})}, "params"),
     ],
-    ids=range(8),
+    ids=range(7),
 )
 def test_a_key_leads_into_objects(tree, key):
     assert _keys(tree, key) == ["w"]
+
+
+def test_an_object_at_the_root_needs_a_key():
+    assert _refusal(class_of("Params", state={"w": T, "fitted": True})) == (
+        "expected a state_dict, found `mine.Params`\n"
+        "  It holds `fitted` (bool), `w` (tensor).\n"
+        "  No code from the file is run, so the class cannot be rebuilt here.\n"
+        '  Save it again where torch is installed: torch.save(model.state_dict(), "model.pt")'
+    )
+
+
+@pytest.mark.parametrize(("tree", "key"), [([{"w": T}, 3], "0"), ({"m": ({"w": T}, 3)}, ["m", "0"])])
+def test_a_key_leads_into_lists_and_is_found_there(tree, key):
+    assert _keys(tree, key) == ["w"]
+    shown = f'"{key}"' if isinstance(key, str) else '["m", "0"]'
+    assert _refusal(tree).endswith(f"  Pass top_level_key={shown}.")
 
 
 def test_takes_the_attributes_of_the_object_that_a_key_leads_to():
@@ -509,7 +525,7 @@ def test_rejects_a_key_past_the_limit_by_one_character():
 def test_charges_names_for_their_parts_and_their_length():
     def charged(tree):
         account = Account(1 << 20)
-        flatten(select(tree, None, whole_model=False), account)
+        flatten(select(tree, None, Account(1 << 20), whole_model=False), account)
         return account.steps, account.nbytes
 
     plain = charged({"a": T})
@@ -527,7 +543,7 @@ def test_refuses_more_names_than_a_file_of_this_size_may_have():
     account = Account(0)
     account.max_nbytes = 1 << 20
     with pytest.raises(CheckpointError) as caught:
-        flatten(select({"w": T, "x": shared}, None, whole_model=False), account)
+        flatten(select({"w": T, "x": shared}, None, Account(1 << 20), whole_model=False), account)
     assert str(caught.value) == (
         "asks for more memory than a file of 0 bytes may take\n"
         "  Save it again with torch, as a state_dict: no checkpoint needs that much."
@@ -538,7 +554,7 @@ def test_rejects_tensors_in_a_set_and_under_keys_that_are_no_names():
     assert _refusal({"w": T, "set": {T}}).startswith(
         "expected tensors in a dict, list or tuple, found a set of them at `set`"
     )
-    assert _refusal({"w": T, (1, 2): T}) == "expected text or numbers as keys of tensors, found a tuple at ['<tuple>']"
+    assert _refusal({"w": T, (1, 2): T}) == "expected text or numbers as keys of tensors, found `tuple` at ['<tuple>']"
     assert _flat({"w": T, (1, 2): 2})[1] == {"<tuple>": "int 2"}
 
 
@@ -549,3 +565,26 @@ def test_names_numbers_truth_and_none_as_python_prints_them():
 def test_escapes_and_cuts_what_a_file_calls_its_keys():
     refusal = _refusal({"\x1b[31m" + "k" * 5000: {"w": T}, "n": 1})
     assert all(line.isprintable() and len(line) < 300 for line in refusal.splitlines())
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        pytest.param([_module(parameters=dict.fromkeys(map(str, range(400)))) for _ in range(400)], id="names of None"),
+        pytest.param({str(i): class_of("Thing", state=NUMBERS) for i in range(400)}, id="objects of one state"),
+    ],
+)
+def test_charges_every_name_that_it_looks_at(tree):
+    account = Account(0)
+    account.max_steps = 100_000
+    with pytest.raises(CheckpointError, match="asks for more work"):
+        select(tree, None, account, whole_model=True)
+
+
+def test_looks_at_a_dict_of_many_names_once():
+    account = Account(0)
+    account.max_steps = 5_000
+    optimizer = {"state": {}, "param_groups": []}
+    many = {str(i): optimizer for i in range(1000)}
+    with pytest.raises(CheckpointError, match="expected a state_dict"):
+        select(dict.fromkeys(map(str, range(1000)), many), None, account, whole_model=True)

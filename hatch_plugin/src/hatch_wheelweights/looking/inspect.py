@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from hatch_wheelweights.checkpoint import Global, LazyTensor, Opaque
+from hatch_wheelweights.checkpoint import Account, Global, LazyTensor, Opaque
 from hatch_wheelweights.checkpoint.contents import naming
 from hatch_wheelweights.checkpoint.values import type_name
 from hatch_wheelweights.errors import CheckpointError
@@ -139,7 +139,7 @@ def _of_checkpoint(checkpoint: Checkpoint, path: str, options: ConversionOptions
             warnings=(*checkpoint.warnings, *found.warnings),
             config=found.value,
             problem=error,
-            top_level=_top_level(checkpoint.tree),
+            top_level=_top_level(checkpoint),
         )
     report, found = tensors.report, _configuration(checkpoint, options)
     lost = () if report.fault is None else (report.fault.fact,)
@@ -208,9 +208,10 @@ def _of_record(record: Record, size: int) -> Inspection:
 # A root that is not a state_dict
 
 
-def _top_level(tree: Any) -> dict[str, str]:
+def _top_level(checkpoint: Checkpoint) -> dict[str, str]:
     """Return the keys at the root and what they hold; for a root without keys, the root itself under an empty key."""
-    survey = Survey(tree, whole_model=False)
+    tree = checkpoint.tree
+    survey = Survey(tree, whole_model=False, account=Account(checkpoint.size))
     children = children_of(tree, whole_model=False)
     if children is None:
         return {"": _holds(tree, survey)}

@@ -83,7 +83,7 @@ class TensorOptions:
     exclude: Sequence[str] = _option(
         (),
         PATTERNS,
-        "Leave out the tensors whose new key, and the objects whose key, has a match of one of these.",
+        "Leave out the tensors and objects whose new key has a match of one of these.",
         r"['\.num_batches_tracked$']",
     )
     whole_model: bool = _option(

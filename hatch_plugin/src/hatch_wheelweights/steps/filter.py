@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-__all__ = ["key_filter"]
+__all__ = ["filter_of", "key_filter"]
 
 
 def key_filter(
@@ -28,16 +28,23 @@ def key_filter(
     tensors, `others` those of what stands beside them. Raises CheckpointError for a pattern that is found in no key,
     and where no tensor is left.
     """
-    wanted, unwanted = ({text: parse_pattern(text) for text in patterns} for patterns in (include, exclude))
+    wanted, unwanted = _compiled(include), _compiled(exclude)
     _refuse_idle([*_idle(wanted, keys), *_idle(unwanted, [*keys, *others])], keys)
-
-    def is_wanted(key: str) -> bool:
-        return (not wanted or _found(wanted, key)) and not _found(unwanted, key)
-
+    is_wanted = filter_of(include, exclude)
     if not any(map(is_wanted, keys)):
         fact = Words("expected ", INCLUDE, " and ", EXCLUDE, f" to leave a tensor, found none left of {len(keys):,}")
         raise CheckpointError(fact, remedy="Include more, or exclude less.")
     return is_wanted
+
+
+def filter_of(include: Sequence[str], exclude: Sequence[str]) -> Callable[[str], bool]:
+    """Return what tells whether a key is wanted, whatever keys there are."""
+    wanted, unwanted = _compiled(include), _compiled(exclude)
+    return lambda key: (not wanted or _found(wanted, key)) and not _found(unwanted, key)
+
+
+def _compiled(patterns: Sequence[str]) -> dict[str, re.Pattern[str]]:
+    return {text: parse_pattern(text) for text in patterns}
 
 
 def _idle(patterns: Mapping[str, re.Pattern[str]], keys: Collection[str]) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from hatch_wheelweights.checkpoint import LazyTensor, Opaque
+from hatch_wheelweights.checkpoint import Global, LazyTensor, Opaque
 from hatch_wheelweights.checkpoint.values import is_dict, type_name
 from hatch_wheelweights.errors import TOP_LEVEL_KEY, CheckpointError, Do
 from hatch_wheelweights.steps.objects import (
@@ -21,6 +21,7 @@ from hatch_wheelweights.steps.objects import (
     rest,
 )
 from hatch_wheelweights.steps.remap import MAX_KEY_CHARACTERS
+from hatch_wheelweights.steps.select import is_optimizer_state
 from hatch_wheelweights.steps.survey import MAX_DEPTH
 from wheelweights.errors import backticked, quoted
 from wheelweights.plain import is_collection
@@ -44,6 +45,7 @@ CHARACTERS_PER_STEP: Final = 64
 BYTES_PER_NAME: Final = 400
 BYTES_PER_PART: Final = 100
 BYTES_PER_BESIDE: Final = 200
+MIN_FILE: Final = 24  # bytes: less holds no tensor
 
 # What a value is to what holds it: an item of a container, a part of a module that its state_dict should name, a buffer
 # that it should not, anything else that an object or a tensor carries
@@ -68,10 +70,11 @@ class Beside:
 class Flat:
     """The tensors of a part by their keys, what stands beside them, and the containers that were entered, by identity.
 
-    `whole_model` says whether modules were among those.
+    `whole_model` says whether modules were among those, `optimizers` are the keys of those that are the state of one.
     """
 
     whole_model: bool
+    optimizers: list[str] = field(default_factory=list[str])
     tensors: dict[str, LazyTensor] = field(default_factory=dict[str, LazyTensor])
     beside: list[Beside] = field(default_factory=list[Beside])
     entered: set[int] = field(default_factory=set[int])
@@ -141,7 +144,7 @@ class _Walk:
                 elif has_tensors or self.is_new_module(value):
                     frames.append(self.enter(f"{key}.", place, value))
                     break
-                else:
+                elif not isinstance(name, LazyTensor) or _may_hold_tensors(value):  # else the key itself is told of
                     self.note(key, value, frame.role)
             else:
                 frames.pop()
@@ -157,6 +160,8 @@ class _Walk:
                 f"expected tensors in a dict, list or tuple, found a set of them at {backticked(prefix[:-1])}",
                 remedy="Save them as a list: a set has no order to number them by.",
             )
+        if is_optimizer_state(node):
+            self.flat.optimizers.append(prefix.removesuffix("."))
         if id(node) not in self.flat.entered:  # what several keys lead to is told of once
             self.flat.entered.add(id(node))
             self.note_rest(prefix, node)
@@ -176,14 +181,21 @@ class _Walk:
         """Note values that may hold tensors."""
         for name, value in values:
             self.account.charge(1)
-            holds = value and (is_dict(value) or is_collection(value))
-            if holds or isinstance(value, (LazyTensor, Opaque)) or (is_dict(value) and carried(value)):
+            if _may_hold_tensors(value):
                 self.note(prefix + _shown_name(name), value, role, packed=packed)
 
     def note(self, key: str, value: Any, role: Role, *, packed: bool = False) -> None:
         """Note a value under its key."""
         self.account.charge(1, BYTES_PER_BESIDE + len(key))
         self.flat.beside.append(Beside(key, value, role, packed=packed))
+
+
+def _may_hold_tensors(value: Any) -> bool:
+    if isinstance(value, bytes):
+        return len(value) >= MIN_FILE
+    if is_dict(value) and carried(value):
+        return True
+    return isinstance(value, (LazyTensor, Opaque)) or bool(value and (is_dict(value) or is_collection(value)))
 
 
 def _is_packed(tensor: Any) -> bool:
@@ -206,14 +218,21 @@ def _key_text(name: Any, place: _Place, *, required: bool) -> str:
         return text
     if required:
         raise CheckpointError(
-            f"expected text or numbers as keys of tensors, found a {type_name(name)} at {_shown_place(place)}"
+            f"expected text or numbers as keys of tensors, found {backticked(_called(name))} at {_shown_place(place)}"
         )
     return _shown_name(name)
 
 
 def _shown_name(name: Any) -> str:
     text = part_of_key(name)
-    return f"<{type_name(name)}>" if text is None else text
+    return f"<{_called(name)}>" if text is None else text
+
+
+def _called(name: Any) -> str:
+    """Return what a name that is no text is called."""
+    if isinstance(name, (Global, Opaque)):
+        return str(name)
+    return "tensor" if isinstance(name, LazyTensor) else type_name(name)
 
 
 def _shown_place(place: _Place) -> str:

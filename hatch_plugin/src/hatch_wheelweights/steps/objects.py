@@ -30,6 +30,7 @@ __all__ = [
     "part_of_key",
     "parts",
     "rest",
+    "size_of_module",
 ]
 
 _KINDS: Final = ("_parameters", "_buffers", "_modules")
@@ -86,6 +87,12 @@ def module_children(module: Opaque) -> Iterator[tuple[Any, Any]]:
                 yield name, value
 
 
+def size_of_module(module: Opaque) -> int:
+    """Return how many names a module has for parameters, buffers and modules, those of None included."""
+    state = _module_state(module) or {}
+    return sum(len(state[kind]) for kind in _KINDS)
+
+
 def module_parameters(module: Opaque) -> Iterator[Any]:
     """Yield the parameters of a module itself; None for those that it does without."""
     state = _module_state(module) or {}
@@ -108,6 +115,8 @@ def rest(node: Opaque) -> Iterator[tuple[Any, Any]]:
         yield from enumerate(node.items)
     else:
         yield from enumerate(node.args)
+    if node.keyed:
+        yield from ((key, key) for key, _ in node.items if not isinstance(key, str))
     if node.state is not module:
         yield from attributes(node) or (("state", node.state),)
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hatch_wheelweights.options.values import rule_of
-from hatch_wheelweights.steps.filter import key_filter
+from hatch_wheelweights.steps.filter import filter_of, key_filter
 from hatch_wheelweights.steps.flatten import flatten
-from hatch_wheelweights.steps.ledger import settle
+from hatch_wheelweights.steps.ledger import Entry, examine, settle
 from hatch_wheelweights.steps.precision import cast_tensors
-from hatch_wheelweights.steps.reindex import reindex_keys, renumbering_note, renumbering_warnings, renumberings
-from hatch_wheelweights.steps.remap import remap_keys
+from hatch_wheelweights.steps.reindex import below, reindex_with, renumbering_note, renumbering_warnings, renumberings
+from hatch_wheelweights.steps.remap import remap_keys, remapped_key
 from hatch_wheelweights.steps.report import Report, Row
 from hatch_wheelweights.steps.select import select
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
     from hatch_wheelweights.checkpoint import Account, LazyTensor
     from hatch_wheelweights.options.model import TensorOptions
@@ -43,27 +43,45 @@ def state_dict(tree: Any, options: TensorOptions, account: Account) -> StateDict
     lose a tensor. Where a tensor would be lost otherwise, the report's `fault` is set: an error for whoever needs all.
     """
     report = Report()
-    part = select(tree, options.top_level_key, whole_model=options.whole_model)
+    part = select(tree, options.top_level_key, account, whole_model=options.whole_model)
     flat = flatten(part, account)
-    tensors = flat.tensors
-    remapped = names = remap_keys(tensors, [rule_of(rule) for rule in options.key_remap], warn=report.warnings.append)
-    if options.reindex:
-        indices = reindex_keys(remapped.values())
-        names = {key: indices[name] for key, name in remapped.items()}
-    wanted = key_filter(options.include, options.exclude, names.values(), [one.key for one in flat.beside])
-    selected = {name: tensors[key] for key, name in names.items() if wanted(name)}
-    settle(flat, wanted, report, account)
-    if names != remapped:
-        shapes = {remapped[key]: tensor.shape for key, tensor in tensors.items()}
-        _tell_renumbering(report, shapes, [remapped[key] for key, name in names.items() if name in selected])
+    beside = examine(flat, account)
+    names = _renamed(flat.tensors, beside, options, report)
+    wanted = key_filter(options.include, options.exclude, names.values(), [entry.name for entry in beside])
+    selected = {name: flat.tensors[key] for key, name in names.items() if wanted(name)}
+    settle(beside, wanted, report, flat)
     cast, notes = cast_tensors(selected, options.precision, report)
-    _complete(report, tensors, names, cast, notes)
+    _complete(report, flat.tensors, names, cast, notes)
     return StateDict(cast, report)
 
 
-def _tell_renumbering(report: Report, shapes: Mapping[str, tuple[int, ...]], kept: Iterable[str]) -> None:
+def _renamed(
+    tensors: Mapping[str, LazyTensor], beside: Sequence[Entry], options: TensorOptions, report: Report
+) -> dict[str, str]:
+    """Return the new name of every tensor's key; what stands beside them is renamed in the same way."""
+    rules = [rule_of(rule) for rule in options.key_remap]
+    remapped = remap_keys(tensors, rules, warn=report.warnings.append)
+    for entry in beside:
+        entry.name = remapped_key(entry.name, rules)
+    if not options.reindex:
+        return remapped
+    items = [entry.name for entry in beside if entry.is_lost]
+    indices, others = reindex_with(remapped.values(), items, [entry.name for entry in beside])
+    for entry in beside:
+        entry.name = others[entry.name]
+    names = {key: indices[name] for key, name in remapped.items()}
+    if names != remapped:
+        shapes = dict.fromkeys(map(below, items), ()) | {remapped[key]: each.shape for key, each in tensors.items()}
+        _tell_renumbering(report, shapes, options, indices)
+    return names
+
+
+def _tell_renumbering(
+    report: Report, shapes: Mapping[str, tuple[int, ...]], options: TensorOptions, indices: Mapping[str, str]
+) -> None:
     """Add what reindexing has changed of the keys that are kept."""
-    if found := renumberings(shapes, kept):
+    kept = filter_of(options.include, options.exclude)
+    if found := renumberings(shapes, [name for name, new in indices.items() if kept(new)]):
         report.notes.append(renumbering_note(found))
         report.warnings.extend(renumbering_warnings(found))
 

@@ -17,7 +17,7 @@ from wheelweights.errors import SHOWN_ITEMS, backticked
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["reindex_keys", "renumbering_note", "renumbering_warnings", "renumberings"]
+__all__ = ["below", "reindex_keys", "reindex_with", "renumbering_note", "renumbering_warnings", "renumberings"]
 
 _INDEX: Final = re.compile("0|[1-9][0-9]*")
 MAX_DIGITS: Final = 18  # of a number that is looked at as one
@@ -31,9 +31,29 @@ def reindex_keys(keys: Iterable[str]) -> dict[str, str]:
     part. Numbers below the same prefix (as it was before) are numbered from 0 in their order; a number that is a
     tensor's own name there is left out of it.
     """
-    keys = list(keys)
-    groups, closed = _close(keys)
-    return {key: _renumbered(_grouped(key, groups), closed) for key in keys}
+    return reindex_with(keys, (), ())[0]
+
+
+def reindex_with(
+    keys: Iterable[str], items: Iterable[str], others: Iterable[str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the new names of the keys of tensors, and those of what stands beside them.
+
+    `items` are the keys of what holds tensors without names: all their numbers count, as if they were in front of a
+    tensor's name. `others` are renamed in the same way and do not count.
+    """
+    keys, items = list(keys), list(items)
+    groups, closed = _close([*keys, *map(below, items)])
+    beside = (*items, *others)
+    return (
+        {key: _renumbered(_grouped(key, groups), closed) for key in keys},
+        {key: _renumbered(_grouped(below(key), groups), closed).removesuffix(".") for key in beside},
+    )
+
+
+def below(key: str) -> str:
+    """Return the key of something below a key, so that its last part is one like the others."""
+    return f"{key}."
 
 
 def _close(keys: Iterable[str]) -> tuple[dict[tuple[int, str], int], dict[int, dict[str, str]]]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from hatch_wheelweights.options.rules import Rule
 
-__all__ = ["MAX_COMPARED_KEYS", "MAX_KEY_CHARACTERS", "nearest_are", "nearest_keys", "remap_keys"]
+__all__ = ["MAX_COMPARED_KEYS", "MAX_KEY_CHARACTERS", "nearest_are", "nearest_keys", "remap_keys", "remapped_key"]
 
 # Patterns are the packager's, but keys are a file's, and matching can take the square of their length
 MAX_KEY_CHARACTERS: Final = 4096
@@ -51,6 +51,14 @@ def remap_keys(keys: Iterable[str], rules: Sequence[Rule], *, warn: Callable[[ob
         _refuse_collisions(names, rules)
         _refuse_prefixes(names, rules)
     return names
+
+
+def remapped_key(key: str, rules: Sequence[Rule]) -> str:
+    """Return the new name of a key that no rule has to match, and that no other has to differ from."""
+    for rule in rules:
+        new = rule.apply(key)
+        key = key if new is None or len(new) > MAX_KEY_CHARACTERS else new
+    return key
 
 
 def nearest_keys(pattern: str, keys: Iterable[str]) -> list[str]:

@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any, Final
 from hatch_wheelweights.checkpoint import Global, LazyTensor, Opaque
 from hatch_wheelweights.checkpoint.values import is_dict, type_name
 from hatch_wheelweights.errors import TOP_LEVEL_KEY, WHOLE_MODEL, CheckpointError, Do, Set, Setting, Words
-from hatch_wheelweights.steps.objects import carried, is_module, part_of_key, parts
+from hatch_wheelweights.steps.objects import carried, is_module
 from hatch_wheelweights.steps.remap import MAX_COMPARED_KEYS
-from hatch_wheelweights.steps.survey import Survey, children_of
+from hatch_wheelweights.steps.survey import Survey, by_part, children_of
 from wheelweights.errors import SHOWN_CHARACTERS, SHOWN_ITEMS, backticked, counted, nearest
+from wheelweights.plain import is_sequence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import TypeAlias
+
+    from hatch_wheelweights.checkpoint import Account
 
 __all__ = ["NO_CODE", "select", "whole_model_error"]
 
@@ -32,20 +35,21 @@ _SAVE_IN_A_DICT: Final = 'Save tensors in a dict: torch.save({"weight": tensor},
 _SAVE_AGAIN: Final = 'Save it again where torch is installed: torch.save(model.state_dict(), "model.pt")'
 
 
-def select(tree: Any, top_level_key: str | Iterable[str] | None, *, whole_model: bool) -> Survey:
+def select(tree: Any, top_level_key: str | Iterable[str] | None, account: Account, *, whole_model: bool) -> Survey:
     """Return the survey of the part of a tree that is the state_dict: the root, or what a (nested) key leads to.
 
-    Without a key the root has to hold a tensor directly, or nothing but tensors below several names. Raises
-    CheckpointError with a list of what there is instead, and the line to add where exactly one part is a state_dict.
+    Without a key the root has to hold a tensor directly, or nothing but tensors below several names, and be no object
+    but a module. `account` is charged for what is looked at. Raises CheckpointError with a list of what there is
+    instead, and the line to add where exactly one part is a state_dict.
     """
     keys = [top_level_key] if isinstance(top_level_key, str) else [str(key) for key in top_level_key or ()]
     node = tree
     for i, key in enumerate(keys):
-        below = _by_part(node)
+        below = by_part(node, account)
         if key not in below:
-            raise _missing_key(node, key, keys[:i], whole_model)
+            raise _missing_key(Survey(node, whole_model, account), key, keys[:i])
         node = below[key]
-    surveyed = Survey(node, whole_model)
+    surveyed = Survey(node, whole_model, account)
     _require_tensors(surveyed, keys)
     if not keys:
         _require_state_dict(surveyed)
@@ -68,18 +72,20 @@ def _require_tensors(part: Survey, keys: Sequence[str]) -> None:
     if is_module(node) and not part.whole_model:
         raise whole_model_error(node, where)
     content = part[node]
+    if not keys and isinstance(node, Opaque) and children_of(node, whole_model=True) is None:
+        raise _no_state_dict(part, keys)
     if content.tensors or (content.foreign and not keys and not isinstance(node, Opaque)):
         return
     if part.fault:
         raise part.fault
     if isinstance(node, (Global, Opaque)) and not is_module(node):
-        raise _object_without_tensors(part, keys)
+        raise _no_state_dict(part, keys)
     if is_dict(node) and _CONSTANTS in dict(carried(node)):
         raise CheckpointError(
             f"expected a state_dict{where}, found a frozen model, whose tensors are constants of its code",
             remedy="Save the model before torch.jit.freeze() or optimize_for_inference().",
         )
-    children = _by_part(node)
+    children = part.parts(node)
     raise CheckpointError(
         f"expected a state_dict{where}, found {_kind(node, part)} without any tensor",
         found=_kind(node, part),
@@ -92,8 +98,8 @@ _CONSTANTS: Final = "constants"  # as the reader of TorchScript calls them
 _NAME_THE_PART: Final = Do("Set ", TOP_LEVEL_KEY, " to the part that holds the tensors.")
 
 
-def _object_without_tensors(part: Survey, keys: Sequence[str]) -> CheckpointError:
-    children = _by_part(part.root)
+def _no_state_dict(part: Survey, keys: Sequence[str]) -> CheckpointError:
+    children = part.parts(part.root)
     return CheckpointError(
         f"expected a state_dict{_under(keys, 'under')}, found {backticked(part.root)}",
         found=str(part.root),
@@ -110,13 +116,13 @@ def _remedy_below(part: Survey, above: Sequence[str]) -> Do | Set | None:
 
 def _require_state_dict(part: Survey) -> None:
     """Raise CheckpointError unless the root holds a tensor directly, or nothing but tensors below several names."""
-    children = _by_part(part.root)
+    children = part.parts(part.root)
     if is_optimizer_state(part.root):
         raise CheckpointError("expected a state_dict, found the state of an optimizer", remedy=_SAVE_AGAIN)
-    if _has_direct_tensor(part.root) or is_module(part.root):
+    if _has_direct_tensor(part.root, part) or is_module(part.root):
         return
     # One dict in another is a state_dict in its wrapper; a list of tensors has no other name than its key
-    if _wrapped(part.root) is not None or not _all_tensors(part.root, part):
+    if _wrapped(part.root, part) is not None or not _all_tensors(part.root, part):
         raise CheckpointError(
             f"expected a state_dict, found {_listing(children, part)}",
             found=tuple(children),
@@ -129,11 +135,11 @@ def is_optimizer_state(node: Any) -> bool:
     return is_dict(node) and "state" in node and isinstance(node.get("param_groups"), list)
 
 
-def _wrapped(node: Any) -> tuple[str, Any] | None:
+def _wrapped(node: Any, part: Survey) -> tuple[str, Any] | None:
     """Return the name and the value of the only thing that a dict holds, if that is a dict too."""
     if not is_dict(node) or len(node) != 1:
         return None
-    return next(((name, only) for name, only in _by_part(node).items() if is_dict(only)), None)
+    return next(((name, only) for name, only in part.parts(node).items() if is_dict(only)), None)
 
 
 # What could be meant
@@ -150,7 +156,7 @@ def _candidates(part: Survey) -> dict[_Path, Any]:
     surveys = _Surveys(part)
     level: dict[_Path, Any] = {(): part.root}
     for _ in range(MAX_WRAPPERS):
-        level = _level_below(level)
+        level = _level_below(level, part)
         for likely in (_all_tensors, _is_whole_model, _holds_tensor):
             # Each value once: many names may share it
             verdicts = {
@@ -158,7 +164,7 @@ def _candidates(part: Survey) -> dict[_Path, Any]:
                 for value in {id(value): value for value in level.values()}.values()
             }
             if found := {path: value for path, value in level.items() if verdicts[id(value)]}:
-                return dict(_unwrapped(path, value) for path, value in found.items())
+                return dict(_unwrapped(path, value, part) for path, value in found.items())
     return {}
 
 
@@ -171,26 +177,31 @@ class _Surveys:
 
     def of(self, node: Any) -> Survey:
         """Return the survey; at most `MAX_OPENED` objects are opened."""
-        if not isinstance(node, Opaque) or len(self.opened) == MAX_OPENED:
+        if not isinstance(node, Opaque) or (len(self.opened) == MAX_OPENED and id(node) not in self.opened):
             return self.part
-        return self.opened.setdefault(id(node), Survey(node, self.part.whole_model))
+        if id(node) not in self.opened:
+            self.opened[id(node)] = Survey(node, self.part.whole_model, self.part.account)
+        return self.opened[id(node)]
 
 
-def _level_below(level: dict[_Path, Any]) -> dict[_Path, Any]:
+def _level_below(level: dict[_Path, Any], part: Survey) -> dict[_Path, Any]:
     """Return the containers below those of a level, the first of many; an optimizer's state is nobody's model."""
+    first = {id(node): (path, node) for path, node in reversed(level.items())}  # many names may share a node
     opened = (
         ((*path, name), value)
-        for path, node in level.items()
-        if (is_dict(node) or isinstance(node, Opaque)) and not is_module(node) and not is_optimizer_state(node)
-        for name, value in _by_part(node).items()
+        for path, node in reversed(first.values())
+        if (is_dict(node) or is_sequence(node) or isinstance(node, Opaque))
+        and not is_module(node)
+        and not is_optimizer_state(node)
+        for name, value in part.parts(node).items()
         if not is_optimizer_state(value)
     )
     return dict(islice(opened, MAX_SEARCHED))
 
 
-def _unwrapped(path: _Path, value: Any) -> tuple[_Path, Any]:
+def _unwrapped(path: _Path, value: Any, part: Survey) -> tuple[_Path, Any]:
     for _ in range(MAX_WRAPPERS):
-        inner = _wrapped(value)
+        inner = _wrapped(value, part)
         if inner is None or is_module(value):
             break
         path, value = (*path, inner[0]), inner[1]
@@ -207,12 +218,12 @@ def _is_whole_model(node: Any, _: Survey) -> bool:
     return is_module(node)
 
 
-def _holds_tensor(node: Any, _: Survey) -> bool:
-    return not is_module(node) and _has_direct_tensor(node)
+def _holds_tensor(node: Any, part: Survey) -> bool:
+    return not is_module(node) and _has_direct_tensor(node, part)
 
 
-def _has_direct_tensor(node: Any) -> bool:
-    return any(isinstance(value, LazyTensor) for value in _by_part(node).values())
+def _has_direct_tensor(node: Any, part: Survey) -> bool:
+    return any(isinstance(value, LazyTensor) for value in part.parts(node).values())
 
 
 def _what_to_set(above: Sequence[str], candidates: dict[_Path, Any], part: Survey) -> Do | Set:
@@ -227,14 +238,13 @@ def _what_to_set(above: Sequence[str], candidates: dict[_Path, Any], part: Surve
     return Set({TOP_LEVEL_KEY: _shortened([*above, *path])} | ({WHOLE_MODEL: True} if needs_option else {}))
 
 
-def _missing_key(node: Any, key: str, above: Sequence[str], whole_model: bool) -> CheckpointError:
+def _missing_key(part: Survey, key: str, above: Sequence[str]) -> CheckpointError:
     """Return the error that lists what there is instead of a top-level key."""
-    part = Survey(node, whole_model)
-    children = _by_part(node)
+    children = part.parts(part.root)
     remedy: Do | Set = _what_to_set(above, _candidates(part), part)
     if near := nearest(key, islice(children, MAX_COMPARED_KEYS)):
         remedy = Do("Did you mean ", Setting(TOP_LEVEL_KEY, _shortened([*above, near])), "?")
-    if key.partition(".")[2] in _by_part(children.get(key.partition(".")[0])):
+    if key.partition(".")[2] in part.parts(children.get(key.partition(".")[0])):
         remedy = Do("Did you mean ", Setting(TOP_LEVEL_KEY, _shortened([*above, *key.split(".", 1)])), "?")
     return CheckpointError(
         f"expected top-level key {backticked(key)}{_under(above, 'below')}, found {_listing(children, part)}",
@@ -258,19 +268,6 @@ def whole_model_error(module: Opaque, where: str) -> CheckpointError:
 
 
 # How a part is shown
-
-
-def _by_part(node: Any) -> dict[str, Any]:
-    """Return what a node holds by part of key, whatever it is; nothing for a leaf. Of two names, text comes first."""
-    held = parts(node) if isinstance(node, Opaque) else children_of(node, whole_model=False) or ()
-    found: dict[str, Any] = {}
-    texts: set[str] = set()
-    for name, value in held:
-        part = part_of_key(name)
-        if part is not None and (part not in found or (isinstance(name, str) and part not in texts)):
-            found[part] = value
-            texts.update({part} if isinstance(name, str) else ())
-    return found
 
 
 def _listing(children: dict[str, Any], part: Survey) -> str:

@@ -11,19 +11,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
 
-from hatch_wheelweights.checkpoint import Global, LazyTensor, Opaque
+from hatch_wheelweights.checkpoint import Account, Global, LazyTensor, Opaque
 from hatch_wheelweights.checkpoint.allowed import is_value
 from hatch_wheelweights.errors import CheckpointError
-from hatch_wheelweights.steps.objects import is_module, items_of, module_children, part_of_key, parts
+from hatch_wheelweights.steps.objects import is_module, items_of, module_children, part_of_key, parts, size_of_module
 from wheelweights.errors import backticked
 from wheelweights.plain import is_collection, is_dict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["MAX_DEPTH", "Content", "Survey", "children_of", "is_foreign"]
+__all__ = ["MAX_DEPTH", "Content", "Survey", "by_part", "children_of", "is_foreign"]
 
 MAX_DEPTH: Final = 200
+BYTES_PER_PART: Final = 100
 
 
 class Content(NamedTuple):
@@ -56,17 +57,19 @@ class _Frame:
 class Survey:
     """The content of every node at and below `root`; modules have children where `whole_model` is true.
 
-    `named_tensors` counts the names that tensors have in their own containers, each container once: what the file
-    itself spells out. `fault` says where the tree holds itself or is too deep; it is an error only for whoever needs
-    that part.
+    `account` is charged for every child that is looked at. `named_tensors` counts the names that tensors have in their
+    own containers, each container once: what the file itself spells out. `fault` says where the tree holds itself or is
+    too deep; it is an error only for whoever needs that part.
     """
 
     root: Any
     whole_model: bool
+    account: Account
     named_tensors: int = 0
     fault: CheckpointError | None = None
     # By identity; None: still being counted
     _contents: dict[int, Content | None] = field(default_factory=dict[int, Content | None])
+    _parts: dict[int, dict[str, Any]] = field(default_factory=dict[int, dict[str, Any]])  # by identity
 
     def __post_init__(self) -> None:
         below = self.children(self.root)
@@ -89,14 +92,23 @@ class Survey:
 
     def children(self, node: Any) -> Iterable[tuple[Any, Any]] | None:
         """Return the names and values that a node holds; None for a leaf. An object that is the root is opened."""
+        if self.whole_model and is_module(node):
+            self.account.charge(1 + size_of_module(node))
         below = children_of(node, whole_model=self.whole_model)
         is_opened = below is None and node is self.root and isinstance(node, Opaque) and not is_module(node)
         return parts(node) if is_opened else below
+
+    def parts(self, node: Any) -> dict[str, Any]:
+        """Return what `by_part` gives, once for each node."""
+        if id(node) not in self._parts:
+            self._parts[id(node)] = by_part(node, self.account)
+        return self._parts[id(node)]
 
     def _count(self, frames: list[_Frame]) -> _Frame | None:
         """Count the children of the last frame up to the first that has uncounted children itself; return that one."""
         frame = frames[-1]
         for name, child in frame.children:
+            self.account.charge(1)
             below = self.children(child)
             if below is None:
                 leaf = _leaf(child)
@@ -118,6 +130,20 @@ class Survey:
         self.fault = self.fault or CheckpointError(
             f"the value at {place} {fact}", remedy="Save a plain dict of tensors in torch."
         )
+
+
+def by_part(node: Any, account: Account) -> dict[str, Any]:
+    """Return what a node holds by part of key, whatever it is; nothing for a leaf. Of two names, text comes first."""
+    held = parts(node) if isinstance(node, Opaque) else children_of(node, whole_model=False) or ()
+    found: dict[str, Any] = {}
+    texts: set[str] = set()
+    for name, value in held:
+        account.charge(1, BYTES_PER_PART)
+        part = part_of_key(name)
+        if part is not None and (part not in found or (isinstance(name, str) and part not in texts)):
+            found[part] = value
+            texts.update({part} if isinstance(name, str) else ())
+    return found
 
 
 def children_of(node: Any, *, whole_model: bool) -> Iterable[tuple[Any, Any]] | None:
