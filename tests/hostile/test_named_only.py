@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import collections.abc
+import contextlib
 import functools
+import inspect
+import io
 import operator
 import pickle
 import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable, List, Optional  # noqa: UP035
 
 import numpy as np
 import pytest
@@ -40,7 +44,6 @@ from making.pickles import (
 from making.values import VALUES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from looking.opening import Refused
@@ -63,7 +66,7 @@ NAMED = [
     ("builtins", "type"),
     ("builtins", "len"),
     ("builtins", "print"),
-    ("builtins", "ValueError"),
+    ("builtins", "sorted"),
     ("__builtin__", "map"),
     ("__builtin__", "reduce"),
     ("math", "sqrt"),
@@ -72,6 +75,10 @@ NAMED = [
     ("random", "uniform"),
     ("collections", "UserString"),
     ("collections.abc", "Mapping"),
+    ("_abcoll", "Mapping"),
+    ("itertools", "imap"),
+    ("operator", "getitem"),
+    ("_operator", "getitem"),
     ("itertools", "chain"),
     ("statistics", "mean"),
     ("string", "Template"),
@@ -94,7 +101,15 @@ GETATTR = name("builtins", "getattr")
 
 
 def full_name(module: str, function: str) -> str:
-    return f"{'builtins' if module == '__builtin__' else module}.{function}"
+    return PYTHON_3.get(f"{module}.{function}", f"{module}.{function}")
+
+
+PYTHON_3 = {
+    "__builtin__.map": "builtins.map",
+    "__builtin__.reduce": "functools.reduce",
+    "_abcoll.Mapping": "collections.abc.Mapping",
+    "itertools.imap": "builtins.map",
+}
 
 
 # ------------------------------------------------------------------------------------------- named
@@ -135,6 +150,16 @@ SETTINGS: dict[str, Any] = {
     "the type of NotImplemented": type(NotImplemented),
     "the type of Ellipsis": type(...),
     "a class": type,
+    "an abstract class": collections.abc.Mapping,
+    "an exception": ValueError("nan", 1),
+    "an exception of the system": OSError(2, "no file"),
+    "a class of exceptions": KeyError,
+    "a group of types": Optional[int],  # noqa: UP045
+    "a generic type": List[int],  # noqa: UP006
+    "a type of functions": Callable[[int], Any],
+    "a context that does nothing": contextlib.nullcontext(1),
+    "a signature": inspect.signature(lambda a, /, b=1, *c, d=None, **e: None),
+    "a text in memory": io.StringIO("log"),
 }
 
 
@@ -145,6 +170,8 @@ WITH_ARRAYS = {"a method of numpy's generator"}  # which would be lost without a
 @pytest.mark.parametrize("kind", SETTINGS)
 def test_opens_what_settings_name(opened: Any, kind: str, protocol: int) -> None:
     """As Python's own pickler writes it."""
+    if kind == "a text in memory" and protocol < 2:
+        pytest.skip("Python has no such pickles")
     setting = pickle.dumps(SETTINGS[kind], protocol)
     start = 2 if protocol >= 2 else 0
     options = {"exclude": ["x"]} if kind in WITH_ARRAYS else {}
@@ -190,6 +217,30 @@ def test_a_getter_holds_its_arguments_and_gets_nothing(refused: Refused) -> None
     refused(zip_checkpoint(beside(Code(name("operator", "attrgetter") + code(("a",)) + b"\x81"))))
     for arguments in ((), (tensor(),), ([1],), (name("numpy", "mean"),)):
         refused(zip_checkpoint(beside(call(name("operator", "itemgetter"), *arguments))))
+
+
+def test_a_subscript_is_one_of_a_name_of_typing(refused: Refused) -> None:
+    getitem, integer = name("_operator", "getitem"), name("__builtin__", "long")
+    union = call(getitem, name("typing", "Union"), (integer, integer))
+    found = read(union)
+    assert (type(found), str(found)) == (Opaque, "typing.Union")
+    assert found.args == ((Global("builtins", "int"),) * 2,)
+    for owner in (name("m", "Generic"), integer, union, name("numpy", "mean"), [1], {"a": 1}, "typing", tensor()):
+        refused(zip_checkpoint(beside(call(getitem, owner, 0))), "_operator.getitem", error=UnsafePickleError)
+    for arguments in ((), (name("typing", "List"),), (name("typing", "List"), 1, 2)):
+        refused(zip_checkpoint(beside(call(getitem, *arguments))), "_operator.getitem", error=UnsafePickleError)
+    refused(zip_checkpoint(beside(call(union, 1))), "typing.Union", error=UnsafePickleError)
+    refused(zip_checkpoint(beside(build(union, {"a": 1}))), "typing.Union")
+
+
+def test_an_exception_is_told_of_with_what_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    path.write_bytes(zip_checkpoint(beside(call(name("exceptions", "StandardError"), "a", 1))))
+    with open_checkpoint(path) as checkpoint:
+        node = checkpoint.tree["x"]
+        assert (type(node), str(node), node.args) == (Opaque, "builtins.Exception", ("a", 1))
+        assert not is_value(node)
+        assert "`x` (`builtins.Exception`)" in str(checkpoint.state_dict().report.warnings[0])
 
 
 def test_a_defaultdict_makes_nothing_by_what_is_only_named(opened: Any) -> None:
@@ -255,6 +306,60 @@ def test_refuses_every_use_of_such_a_name(refused: Refused, module: str, functio
 @pytest.mark.parametrize("use", REFUSED_OTHERWISE)
 def test_refuses_what_no_checkpoint_does_with_it(refused: Refused, module: str, function: str, use: str) -> None:
     refused(zip_checkpoint(beside(REFUSED_OTHERWISE[use](module, function))), "byte")
+
+
+# ------------------------------------------------------------------------------------------- cloudpickle
+
+CLOUD = "cloudpickle.cloudpickle"
+
+
+def builtin_type(text: Any) -> Code:
+    return call(name(CLOUD, "_builtin_type"), text)
+
+
+def test_a_type_that_cloudpickle_names_is_inert(opened: Any) -> None:
+    assert read(builtin_type("CodeType")) == Global("types", "CodeType")
+    assert read(call(builtin_type("SimpleNamespace"))).name == "SimpleNamespace"
+    method = read(call(builtin_type("MethodType"), name("mynet", "Net.forward"), call(name("mynet", "Net"))))
+    assert (type(method), str(method)) == (Opaque, "types.MethodType")
+    assert list(opened(zip_checkpoint(beside(builtin_type("CodeType"))))) == ["w"]
+
+
+@pytest.mark.parametrize("kind", ["CodeType", "FunctionType", "ModuleType", "LambdaType", "CellType", "MadeUp"])
+@pytest.mark.parametrize("use", USES)
+def test_refuses_every_use_of_a_type_that_cloudpickle_names(refused: Refused, kind: str, use: str) -> None:
+    refused(zip_checkpoint(beside(USES[use](builtin_type(kind)))), error=UnsafePickleError)
+
+
+def test_a_method_is_one_of_another_package(refused: Refused) -> None:
+    method = builtin_type("MethodType")
+    for function in (name("numpy", "mean"), name("torch._utils", "_rebuild_tensor_v2"), name("datetime", "date"), 1):
+        refused(zip_checkpoint(beside(call(method, function, 1))), error=UnsafePickleError)
+    for arguments in ((), (name("m", "f"),), (name("m", "f"), 1, 2)):
+        refused(zip_checkpoint(beside(call(method, *arguments))), "types.MethodType", error=UnsafePickleError)
+    refused(zip_checkpoint(beside(Code(method + b")\x81"))))
+    refused(zip_checkpoint(beside(call(call(method, name("m", "f"), 1), 1))), "calls", error=UnsafePickleError)
+    for text in (1, None, "a.b", "", ("CodeType",)):
+        refused(zip_checkpoint(beside(builtin_type(text))))
+
+
+@pytest.mark.parametrize("function", ["_make_function", "_make_skeleton_class", "_make_skeleton_enum", "CodeType"])
+def test_code_that_cloudpickle_stores_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = builtin_type(function) if function == "CodeType" else name(CLOUD, function)
+    (tmp_path / "model.pt").write_bytes(zip_checkpoint(beside(call(made, name("builtins", "type"), 1))))
+    with pytest.raises(UnsafePickleError) as caught:
+        open_checkpoint("model.pt")
+    first, remedy = str(caught.value).splitlines()
+    assert first.startswith(
+        "model.pt: pickle was saved with cloudpickle, which stores code, and loading it would run that (at byte "
+    )
+    assert remedy == (
+        "  Nothing was run. If you trust who made it, load it as they do and save the weights alone: "
+        "torch.save(model.state_dict(), path)"
+    )
 
 
 @pytest.mark.parametrize("container", CONTAINERS.values(), ids=CONTAINERS)
@@ -344,6 +449,29 @@ ATTACKS = [
     ("builtins", "file"),
     ("__builtin__", "reload"),
     ("__builtin__", "raw_input"),
+    ("__builtin__", "execfile"),
+    ("__builtin__", "intern"),
+    ("__builtin__", "open"),
+    ("exceptions", "eval"),
+    ("builtins", "MadeUpError"),
+    ("commands", "getoutput"),
+    ("os", "getcwdu"),
+    ("cPickle", "loads"),
+    ("cStringIO", "open"),
+    ("StringIO", "open"),
+    ("io", "FileIO"),
+    ("_io", "TextIOWrapper"),
+    ("urllib", "urlopen"),
+    ("urllib2", "urlopen"),
+    ("_socket", "fromfd"),
+    ("multiprocessing.forking", "Popen"),
+    ("multiprocessing.process", "Process"),
+    ("thread", "start_new_thread"),
+    ("contextlib", "ExitStack"),
+    ("contextlib", "contextmanager"),
+    ("inspect", "signature"),
+    ("inspect", "Parameter.__init__"),
+    ("inspect", "BoundArguments"),
 ]
 
 

@@ -151,6 +151,60 @@ def test_a_model_on_the_meta_device_can_be_materialised(tmp_path: Path) -> None:
     convert(_saved(tmp_path / "remedy.pt", **model.state_dict()), tmp_path / "remedy.mpk")
 
 
+class _Packed(nn.Parameter):
+    """A parameter that gives its values again as an attribute, as those of bitsandbytes do."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"data": self.data, "requires_grad": self.requires_grad, "note": 1}
+
+
+class _Swapping(nn.Parameter):
+    """A parameter that gives other values as an attribute: those are what torch loads."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"data": torch.zeros(4)}
+
+
+def test_a_parameter_that_gives_its_own_values_again_opens(tmp_path: Path) -> None:
+    torch.save({"w": _Packed(torch.arange(4.0))}, tmp_path / "model.pt")
+    with open_checkpoint(tmp_path / "model.pt") as checkpoint:
+        assert checkpoint.state_dict()["w"].numpy().tolist() == torch.load(tmp_path / "model.pt")["w"].tolist()
+
+
+def test_a_parameter_that_gives_other_values_is_saved_as_a_state_dict(tmp_path: Path) -> None:
+    model = nn.Module()
+    model.w = _Swapping(torch.arange(4.0))
+    torch.save({"w": model.w}, tmp_path / "model.pt")
+    assert torch.load(tmp_path / "model.pt")["w"].tolist() == [0, 0, 0, 0]
+    with pytest.raises(CheckpointError) as caught:
+        convert(tmp_path / "model.pt", tmp_path / "model.mpk")
+    assert (caught.value.key, caught.value.fact) == (
+        "w", "is given `data`, which replaces its values when torch loads it",
+    )  # fmt: skip
+    assert str(caught.value.remedy) == "Save the state_dict instead: torch.save(model.state_dict(), path)"
+    torch.save(model.state_dict(), tmp_path / "model.pt")
+    convert(tmp_path / "model.pt", tmp_path / "model.mpk")
+
+
+@pytest.mark.parametrize(("lazy", "key"), [(nn.LazyLinear, "weight"), (nn.LazyBatchNorm1d, "running_mean")])
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_lazy_module_can_be_run(tmp_path: Path, lazy: Any, key: str, whole: bool) -> None:
+    model = nn.Sequential(lazy(3) if lazy is nn.LazyLinear else lazy())
+    path = tmp_path / "model.pt"
+    torch.save(model if whole else model.state_dict(), path)
+    with pytest.raises(CheckpointError) as caught:
+        convert(path, tmp_path / "model.mpk", whole_model=whole, include=[f"0.{key}"])
+    assert (caught.value.key, caught.value.fact) == (
+        f"0.{key}", "is not initialised: its module has not been run yet",
+    )  # fmt: skip
+    assert str(caught.value.remedy) == "Run the model once before saving it."
+    model(torch.ones(2, 3))
+    torch.save(model if whole else model.state_dict(), path)
+    convert(path, tmp_path / "model.mpk", whole_model=whole)
+    with open_record(tmp_path / "model.mpk") as record:
+        np.testing.assert_array_equal(record[f"0.{key}"], model.state_dict()[f"0.{key}"].numpy())
+
+
 @pytest.mark.parametrize("bits", range(1, 8))
 @pytest.mark.parametrize("sign", ["", "u"])
 def test_whole_numbers_below_a_byte_are_saved_as_bytes(sign: str, bits: int) -> None:
@@ -269,6 +323,21 @@ def test_names_a_distributed_tensor(tmp_path: Path, mesh: Any) -> None:
     )  # fmt: skip
     assert str(error.remedy) == "Save tensor.full_tensor() in torch."
     _check_remedy("tensor.full_tensor()", tensor, error, tmp_path / "remedy.pt")
+
+
+def test_a_distributed_checkpoint_can_be_made_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = pytest.importorskip("torch.distributed.checkpoint")
+    monkeypatch.chdir(tmp_path)
+    checkpoint.save({"w": _values()}, checkpoint_id="saved", no_dist=True)
+    with pytest.raises(CheckpointError) as caught:
+        convert("saved", "model.mpk")
+    assert "format_utils dcp_to_torch saved model.pt" in str(caught.value.remedy)
+    from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
+
+    dcp_to_torch_save("saved", "model.pt")
+    convert("model.pt", "model.mpk")
+    with open_record("model.mpk") as record:
+        np.testing.assert_array_equal(record["w"], _values().numpy())
 
 
 # ------------------------------------------------------------------------------------------- what torch cannot save

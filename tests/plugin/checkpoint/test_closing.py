@@ -66,12 +66,12 @@ BAD = {
     "no tensors at all": exported(b"{}"),
     "a hole": safetensors({"a": ("F32", [1], 0, 4), "b": ("F32", [2], 8, 16)}, bytes(16)),
     "a shard without the tensor": b'{"weight_map": {"a": "legacy", "w": "legacy"}}',
-    "a shard with other things": b'{"weight_map": {"a": "legacy", "w": "other"}}',
+    "a shard that is no dict": b'{"weight_map": {"a": "legacy", "w": "other"}}',
     "a shard that is missing": b'{"weight_map": {"a": "legacy", "w": "gone"}}',
     "another index": b'{"weight_map": {"a": "legacy", "w": "model"}}',
     "nothing known": b"nothing known",
 }
-OTHER = zip_checkpoint(pickled({"w": tensor(), "epoch": 3}), extra=[Member("archive/x", b"")])
+OTHER = zip_checkpoint(pickled([tensor(), 3]), extra=[Member("archive/x", b"")])
 
 
 @pytest.fixture(autouse=True)

@@ -110,9 +110,7 @@ REFUSED = {
     "Parameter of a storage": call(name("torch._utils", "_rebuild_parameter"), storage(), True, HOOKS),
     "Parameter of whole numbers": call(PARAMETER, tensor(storage("1", 2, "LongStorage"), size=(2,))),
     "Parameter with a number": call(WITH_STATE, tensor(), True, HOOKS, 1),
-    "Parameter with other values": call(WITH_STATE, tensor(), True, HOOKS, {"data": tensor()}),
     "tensor of no class": _from_type(ORDERED),
-    "tensor with other values": _from_type(name("torch", "Tensor"), {"data": tensor()}),
     "sparse tensor of nothing": call(name("torch._utils", "_rebuild_sparse_tensor")),
     # containers
     "bytearray as a key": Code(code({}) + call(name("builtins", "bytearray"), b"a") + code(1) + b"s"),
@@ -142,6 +140,47 @@ def test_refuses_what_python_or_torch_read_otherwise(contents: Any, kind: str) -
     with pytest.raises(CheckpointError) as caught:
         contents(zip_checkpoint(beside(REFUSED[kind]), {"0": FLOATS, "1": bytes(16)}))
     assert str(caught.value).count("\n") <= 1
+
+
+OTHER = tensor(storage("1"))
+DATA = "is given `data`, which replaces its values when torch loads it"
+OWN = "is given `{}`, which is torch's own name for something else"
+CHANGED = {
+    "Parameter with other values": (call(WITH_STATE, tensor(), True, HOOKS, {"data": OTHER}), DATA),
+    "Parameter with no values": (call(WITH_STATE, tensor(), True, HOOKS, {"data": 1}), DATA),
+    "Parameter with other values in a slot": (call(WITH_STATE, tensor(), True, HOOKS, (None, {"data": OTHER})), DATA),
+    "Parameter with a gradient": (call(WITH_STATE, tensor(), True, HOOKS, {"grad": OTHER}), OWN.format("grad")),
+    "Parameter that requires nonsense": (
+        call(WITH_STATE, tensor(), True, HOOKS, {"requires_grad": 1}), OWN.format("requires_grad"),
+    ),
+    "tensor with other values": (_from_type(name("torch", "Tensor"), {"data": OTHER}), DATA),
+    "tensor of another class with other values": (_from_type(name("mynet", "Subclass"), {"data": OTHER}), DATA),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", CHANGED)
+def test_an_attribute_that_changes_its_tensor_is_a_fault_of_it_alone(contents: Any, kind: str) -> None:
+    made, fact = CHANGED[kind]
+    tree = contents(zip_checkpoint(beside(made), {"0": FLOATS, "1": FLOATS[::-1]})).tree
+    changed = tree["x"]
+    assert (changed.fault.fact, str(changed.fault.remedy)) == (
+        fact, "Save the state_dict instead: torch.save(model.state_dict(), path)",
+    )  # fmt: skip
+    assert changed.attributes is not None
+    assert tree["w"].numpy().tolist() == list(VALUES)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        pytest.param({"data": tensor(), "requires_grad": False, "note": 1}, id="as bitsandbytes writes it"),
+        pytest.param(({"data": tensor()}, {"requires_grad": True}), id="in slots"),
+    ],
+)
+def test_attributes_that_say_what_a_tensor_is_anyway_are_harmless(contents: Any, state: Any) -> None:
+    found = contents(zip_checkpoint(beside(call(WITH_STATE, tensor(), True, HOOKS, state)))).tree["x"]
+    assert found.fault is None
+    assert found.numpy().tolist() == list(VALUES)
 
 
 OPENED: dict[str, tuple[Code, Any]] = {

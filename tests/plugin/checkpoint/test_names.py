@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
 import sys
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 
 import pytest
 
@@ -15,6 +17,33 @@ def test_the_standard_library_of_this_python_is_known() -> None:
     """A module of a new Python is missing here until somebody has added it."""
     assert sys.stdlib_module_names <= stdlib_names.STANDARD_LIBRARY
     assert not stdlib_names.STANDARD_LIBRARY & stdlib_names.OLD_OR_COMMON
+
+
+def test_the_exceptions_of_this_python_are_known() -> None:
+    found = {name for name, each in vars(builtins).items() if isinstance(each, type)}
+    assert {name for name in found if issubclass(getattr(builtins, name), BaseException)} <= stdlib_names.EXCEPTIONS
+
+
+def test_every_name_of_python_2_is_known_by_that_of_python_3() -> None:
+    """As Python's own unpickler reads them, but for modules that people write themselves."""
+    modules = {old: new for old, new in IMPORT_MAPPING.items() if old not in stdlib_names.OLD_OR_COMMON}
+    assert {**modules, "exceptions": "builtins"} == stdlib_names.PYTHON_3_MODULES
+    for (module, name), new in NAME_MAPPING.items():
+        by_module = (stdlib_names.PYTHON_3_MODULES.get(module, module), name)
+        assert stdlib_names.PYTHON_3_NAMES.get((module, name), by_module) == new
+    assert set(stdlib_names.PYTHON_3_NAMES) <= set(NAME_MAPPING)
+
+
+@pytest.mark.parametrize(("old", "new"), [*NAME_MAPPING.items()])
+def test_a_name_of_python_2_means_what_python_3_means_by_it(old: tuple[str, str], new: tuple[str, str]) -> None:
+    try:
+        found = find(*new)
+    except UnsafePickleError:
+        with pytest.raises(UnsafePickleError) as caught:
+            find(*old)
+        assert caught.value.found == ".".join(old)
+    else:
+        assert (find(*old), find(*old).call, find(*old).new) == (found, found.call, found.new)
 
 
 @pytest.mark.parametrize(
@@ -75,6 +104,11 @@ def test_refuses_what_no_checkpoint_needs(module: str, name: str) -> None:
         ("torch.optim.lr_scheduler", "StepLR"),
         ("torch.jit._recursive", "wrap_cpp_module"),
         ("functools", "partial"),
+        ("contextlib", "nullcontext"),
+        ("_io", "StringIO"),
+        ("inspect", "Signature"),
+        ("builtins", "ValueError"),
+        ("Queue", "Config"),
         ("numpy.random._pickle", "__randomstate_ctor"),
     ],
 )

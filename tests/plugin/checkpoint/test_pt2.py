@@ -16,7 +16,7 @@ from wheelweights import open_record
 from wheelweights.dtypes import DTYPES, numpy_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 EXPORTED = Path(__file__).parents[2] / "checkpoints" / "exported"
 
@@ -60,8 +60,10 @@ def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., st
     """Write `model.pt2` from configurations of weights, and return its name."""
     monkeypatch.chdir(tmp_path)
 
-    def write(byteorder: str = "little", data: bytes = FLOATS, **programs: object) -> str:
-        members = [Member("a/archive_format", b"pt2"), Member("a/byteorder", byteorder.encode())]
+    def write(
+        byteorder: str = "little", data: bytes = FLOATS, members: Sequence[Member] = (), **programs: object
+    ) -> str:
+        members = [Member("a/archive_format", b"pt2"), Member("a/byteorder", byteorder.encode()), *members]
         for program, config in programs.items():
             text = config if isinstance(config, bytes) else json.dumps({"config": config}).encode()
             members.append(Member(f"a/data/weights/{program}_weights_config.json", text))
@@ -112,6 +114,67 @@ def test_swaps_big_endian_weights(archive: Callable[..., str]) -> None:
 def test_gives_several_programs_by_their_names(archive: Callable[..., str]) -> None:
     found = open_checkpoint(archive(encoder={"w": weight()}, decoder={"w": weight()})).state_dict()
     assert sorted(found) == ["decoder.w", "encoder.w"]
+
+
+def constants(config: dict[str, Any], program: str = "model") -> Member:
+    return Member(f"a/data/constants/{program}_constants_config.json", json.dumps({"config": config}).encode())
+
+
+def test_tells_of_the_constants_of_a_program(archive: Callable[..., str]) -> None:
+    config = {"scale": weight(path_name="tensor_0"), "twice": weight(path_name="tensor_0", sizes=ints(2, 2))}
+    config["twice"]["tensor_meta"]["strides"] = ints(2, 1)
+    path = archive(model={"w": weight()}, members=[constants(config), Member("a/data/constants/tensor_0", FLOATS)])
+    checkpoint = open_checkpoint(path)
+    assert list(checkpoint.state_dict()) == ["w"]
+    carried = checkpoint.tree.attributes
+    assert {name: each.numpy().tolist() for name, each in carried.items()} == {
+        "scale": list(VALUES), "twice": [[1.0, 2.0], [3.0, 4.0]],
+    }  # fmt: skip
+    (warning,) = convert(path, "model.mpk").warnings
+    assert warning.startswith(
+        "left out `scale` (float32 tensor of shape (4,)), `twice` (float32 tensor of shape (2, 2)): "
+    )
+    assert convert(path, "model.mpk", exclude=["scale", "twice"]).warnings == ()
+
+
+def test_a_constant_that_only_torch_can_read_is_told_of_too(archive: Callable[..., str]) -> None:
+    script = {"path_name": "custom_obj_0", "is_param": False, "use_pickle": True, "tensor_meta": None}
+    config = {"tokens": script, "sub": weight(path_name="tensor_0", use_pickle=True)}
+    members = [
+        constants(config),
+        Member("a/data/constants/custom_obj_0", b"PK"),
+        Member("a/data/constants/tensor_0", b"PK"),
+    ]
+    (warning,) = convert(archive(model={"w": weight()}, members=members), "model.mpk").warnings
+    assert warning.startswith("left out `tokens` (pickled tensor of shape ()), `sub` (float32 tensor of shape (4,)): ")
+
+
+def test_programs_have_constants_of_their_own(archive: Callable[..., str]) -> None:
+    members = [constants({"scale": weight(path_name="tensor_0")}, "one"), Member("a/data/constants/tensor_0", FLOATS)]
+    (warning,) = convert(archive(one={"w": weight()}, two={"w": weight()}, members=members), "model.mpk").warnings
+    assert warning.startswith("left out `one.scale` (float32 tensor of shape (4,)): ")
+
+
+def test_warns_of_members_that_no_configuration_names(archive: Callable[..., str]) -> None:
+    members = [
+        constants({"scale": weight(path_name="tensor_0")}, "another"),
+        Member("a/data/constants/tensor_0", FLOATS),
+        Member("a/data/weights/weight_1", FLOATS),
+    ]
+    (warning,) = open_checkpoint(archive(model={"w": weight()}, members=members)).warnings
+    assert warning == (
+        "the file holds 3 storages that no tensor refers to: `data/constants/another_constants_config.json`, "
+        "`data/constants/tensor_0`, `data/weights/weight_1`"
+    )
+
+
+def test_refuses_malformed_constants(archive: Callable[..., str]) -> None:
+    with pytest.raises(CheckpointError) as caught:
+        open_checkpoint(archive(model={"w": weight()}, members=[constants({"scale": {}})]))
+    assert str(caught.value) == (
+        "model.pt2: malformed `data/constants/model_constants_config.json`: KeyError('path_name')\n"
+        "  Save the program again with torch.export.save."
+    )
 
 
 def test_says_that_there_are_no_weights(archive: Callable[..., str]) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from hatch_wheelweights import CheckpointError, convert, open_checkpoint
 from making.checkpoints import legacy_checkpoint, safetensors, zip_checkpoint
-from making.pickles import pickled, tensor
+from making.pickles import build, ordered_dict, pickled, tensor
 from making.values import FLOATS, VALUES
 from wheelweights import open_record
 
@@ -146,7 +146,52 @@ def test_converts_into_one_record_that_knows_all_files(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_tells_of_what_the_shards_hold_besides_tensors(tmp_path: Path) -> None:
+    one = zip_checkpoint(pickled({"w": tensor(), "_extra_state": None}))
+    two = zip_checkpoint(pickled({"v": tensor(), "v._extra_state": {"scale": 2.0}, "epoch": 3}))
+    weights = {"w": "one.bin", "_extra_state": "one.bin", "v": "two.bin", "v._extra_state": "two.bin"}
+    lay(tmp_path, weights, one_bin=one, two_bin=two)
+    checkpoint = open_checkpoint(INDEX)
+    assert list(checkpoint.tree) == ["w", "_extra_state", "v", "v._extra_state", "epoch"]
+    assert checkpoint.warnings == ()
+    done = convert(INDEX, "model.mpk")
+    assert [warning.partition(":")[0] for warning in done.warnings] == ["left out `v._extra_state` (dict)"]
+    assert convert(INDEX, "model.mpk", exclude=["v._extra_state"]).warnings == ()
+    assert list(open_record("model.mpk")) == ["w", "v"]
+
+
+def test_a_tensor_that_a_shard_has_no_key_for_is_told_of(tmp_path: Path) -> None:
+    one = zip_checkpoint(pickled({"w": tensor(), "more": 1}))
+    two = zip_checkpoint(pickled(build(ordered_dict({"v": tensor(), "more": [tensor(size=(2,))]}), {"n": tensor()})))
+    lay(tmp_path, {"w": "one.bin", "v": "two.bin"}, one_bin=one, two_bin=two)
+    (warning,) = convert(INDEX, "model.mpk").warnings
+    assert warning.partition(":")[0] == "left out `two.bin` (list, 1 tensor)"
+
+
 # ------------------------------------------------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize("path", ["gone.distcp", f"{'a' * 300}.distcp", "a\0.distcp"])
+def test_a_part_of_a_distributed_checkpoint_that_is_missing_cannot_be_opened(path: str) -> None:
+    assert "cannot be opened: " in failure(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("step 1", "the folder of a distributed checkpoint"),
+        ("step 1/__0_0.distcp", "a file of a distributed checkpoint"),
+        ("step 1/.metadata", "a file of a distributed checkpoint"),
+    ],
+)
+def test_says_what_makes_one_file_of_a_distributed_checkpoint(tmp_path: Path, path: str, found: str) -> None:
+    (tmp_path / "step 1").mkdir()
+    for name in (".metadata", "__0_0.distcp"):
+        (tmp_path / "step 1" / name).write_bytes(zip_checkpoint())
+    assert failure(path) == (
+        f"{path}: expected a checkpoint of one file, found {found} (torch.distributed.checkpoint)\n"
+        "  Run: python -m torch.distributed.checkpoint.format_utils dcp_to_torch 'step 1' model.pt"
+    )
 
 
 def test_says_that_a_shard_is_missing(tmp_path: Path) -> None:
@@ -172,9 +217,11 @@ def test_says_which_shard_is_a_pointer(tmp_path: Path) -> None:
     )
 
 
-def test_refuses_a_shard_with_other_things_than_tensors(tmp_path: Path) -> None:
-    lay(tmp_path, {"w": "one.bin"}, one_bin=zip_checkpoint(pickled({"w": tensor(), "epoch": 3})))
-    assert failure() == ("one.bin: expected a shard with tensors only, found something else\n  Get the shard again.")
+def test_refuses_a_shard_that_is_no_dict(tmp_path: Path) -> None:
+    lay(tmp_path, {"w": "one.bin"}, one_bin=zip_checkpoint(pickled([tensor()])))
+    assert failure() == (
+        "one.bin: expected a dict of tensors as a shard, found a list\n  Save the shards again with save_pretrained."
+    )
 
 
 def test_refuses_a_shard_that_is_the_index_or_another(tmp_path: Path) -> None:

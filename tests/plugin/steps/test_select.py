@@ -584,7 +584,7 @@ def test_charges_every_name_that_it_looks_at(tree):
 def test_looks_at_a_dict_of_many_names_once():
     account = Account(0)
     account.max_steps = 5_000
-    optimizer = {"state": {}, "param_groups": []}
+    optimizer: dict[str, Any] = {"state": {}, "param_groups": []}
     many = {str(i): optimizer for i in range(1000)}
     with pytest.raises(CheckpointError, match="expected a state_dict"):
         select(dict.fromkeys(map(str, range(1000)), many), None, account, whole_model=True)

@@ -1,7 +1,7 @@
 """The reading room: a checkpoint of any container -> a tree of values and lazy tensors.
 
-`read` opens a file once and picks the reader by its content; its name tells no more than that it is one of several
-shards. Nothing of a file is executed and no tensor is read until it is asked for. Knows no options.
+`read` opens a file once and picks the reader by its content; its name tells no more than that it is one of several.
+Nothing of a file is executed and no tensor is read until it is asked for. Knows no options.
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ def read(path: Path) -> Contents:
 
     Raises CheckpointError, after closing them, for whatever is not a well-formed checkpoint.
     """
+    sharded.refuse_distributed(path)
     contents = _read(path, READERS, Account(0))
     alone = sharded.warning_of_name(path.name)
     return replace(contents, warnings=(*contents.warnings, alone)) if alone else contents

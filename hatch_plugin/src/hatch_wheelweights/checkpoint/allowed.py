@@ -1,24 +1,35 @@
 """The names a pickle may use: one table, and what happens to all other names.
 
-A name is one of four things, and nothing is imported or run for any of them.
+A name of Python 2 is read as what Python 3 calls it (`_abcoll.Mapping` is `collections.abc.Mapping`), and the rules are
+those for the Python 3 name. Modules in `OLD_OR_COMMON` keep their names: people have modules of their own called so.
+
+A name is one of five things, and nothing is imported or run for any of them.
 
 1. In `_MEANINGS`: calling it gives a plain value or a tensor.
-2. To be named only: a function or class of the standard library or of numpy that computes on what it is given, and can
+2. In `_INERT` or `_INERT_MODULES`: a class of the standard library or of numpy that holds what it is given, and does
+   nothing when an object of it is made, loaded or thrown away (`datetime.date`, `io.StringIO`, `inspect.Signature`,
+   `contextlib.nullcontext`, an exception); the list is reviewed by hand, and has nothing on it that opens, runs or
+   imports. The name is an inert `Global`, its objects are inert `Opaque`s.
+3. To be named only: a function or class of the standard library or of numpy that computes on what it is given, and can
    neither run text or bytes as code, nor import, nor reach files, processes or the network. Settings name such
    functions (`numpy.mean`, `operator.add`, `random.random`), so the name alone is an inert `Global`; a pickle that
    calls it, makes an object of it, gives it a state or hands it to something that could call it is refused. The line
-   is drawn by `named_only.is_named_only`: the public names of a list of modules, and a list of builtins.
-3. Any other of the standard library (of any Python), of numpy or of a tool that runs code, or a function of a module of
+   is drawn by `named_only.is_named_only`: the public names of a list of modules, and a list of builtins. Few may be
+   called with arguments that are known to be harmless: `type(None)`, and `operator.getitem` of a name of `typing`, as
+   `Optional[int]` is written.
+4. Any other of the standard library (of any Python), of numpy or of a tool that runs code, or a function of a module of
    torch that runs commands or loads code, that is not known to be harmless: the file is refused as a whole, even where
    the pickle does no more than name it. No checkpoint needs such a name, and attacks are made of them.
-4. Everything else: an inert `Global`, and an inert `Opaque` where it is called.
+5. Everything else: an inert `Global`, and an inert `Opaque` where it is called.
+
+What rebuilds code for cloudpickle is refused with a reason of its own, for its files are honest and carry code.
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from hatch_wheelweights.checkpoint.arrays import ARRAYS
 from hatch_wheelweights.checkpoint.containers import CONTAINERS
@@ -26,7 +37,13 @@ from hatch_wheelweights.checkpoint.dtypes import STORAGES
 from hatch_wheelweights.checkpoint.named_only import is_named_only
 from hatch_wheelweights.checkpoint.nodes import Global, Meaning, Opaque, Uncalled, unsafe
 from hatch_wheelweights.checkpoint.rebuild import REBUILD
-from hatch_wheelweights.checkpoint.stdlib_names import OLD_OR_COMMON, STANDARD_LIBRARY
+from hatch_wheelweights.checkpoint.stdlib_names import (
+    EXCEPTIONS,
+    OLD_OR_COMMON,
+    PYTHON_3_MODULES,
+    PYTHON_3_NAMES,
+    STANDARD_LIBRARY,
+)
 from hatch_wheelweights.checkpoint.torch_values import TORCH_VALUES, never_called
 from hatch_wheelweights.checkpoint.values import is_list, is_tuple
 from hatch_wheelweights.errors import UnsafePickleError
@@ -39,7 +56,8 @@ MAX_NESTED_NAMES: Final = 4
 @functools.lru_cache(maxsize=4096)
 def find(module: str, name: str) -> Global:
     """Return what a name in a pickle means; raise UnsafePickleError for one that no checkpoint needs."""
-    module, name = _PYTHON_3_NAMES.get((module, name), (_PYTHON_3_MODULES.get(module, module), name))
+    written = f"{module}.{name}"
+    module, name = PYTHON_3_NAMES.get((module, name), (PYTHON_3_MODULES.get(module, module), name))
     key = (module, name)
     meaning = _MEANINGS.get(key)
     if meaning is not None:
@@ -54,19 +72,9 @@ def find(module: str, name: str) -> Global:
         uncalled = Uncalled(module, name)
         return Global(module, name, uncalled, uncalled)
     if _is_refused(module, name):
-        raise unsafe(f"{module}.{name}", "asks for")
+        raise unsafe(written, "asks for")
     return Global(module, name)
 
-
-_PYTHON_3_MODULES: Final = {"__builtin__": "builtins", "copy_reg": "copyreg", "exceptions": "builtins"}
-
-# As protocols below 3 write them (Lib/_compat_pickle.py)
-_PYTHON_3_NAMES: Final = {
-    ("UserDict", "IterableUserDict"): ("collections", "UserDict"),
-    ("UserDict", "UserDict"): ("collections", "UserDict"),
-    ("UserList", "UserList"): ("collections", "UserList"),
-    ("UserString", "UserString"): ("collections", "UserString"),
-}
 
 _REFUSED_TOP: Final = STANDARD_LIBRARY | {
     "IPython", "_distutils_hack", "easy_install", "numpy", "pexpect", "pip", "pkg_resources", "ptyprocess",
@@ -113,10 +121,12 @@ _INERT: Final = {
     ("enum", "IntEnum"), ("abc", "ABCMeta"),
     ("re", "_compile"), ("types", "GenericAlias"), ("array", "array"), ("array", "_array_reconstructor"),
     ("logging", "Logger"), ("logging", "getLogger"), ("io", "BytesIO"), ("_io", "BytesIO"), ("random", "Random"),
-    ("zoneinfo", "ZoneInfo"),
+    ("zoneinfo", "ZoneInfo"), ("io", "StringIO"), ("_io", "StringIO"), ("contextlib", "nullcontext"),
+    *(("inspect", name) for name in ("Signature", "Parameter", "_ParameterKind", "_empty")),
+    *(("builtins", name) for name in EXCEPTIONS),
     *(("datetime", name) for name in ("date", "datetime", "time", "timedelta", "timezone")),
     *(("ipaddress", name) for name in ("IPv4Address", "IPv6Address", "IPv4Network", "IPv6Network")),
-    *(("collections", name) for name in ("ChainMap", "UserDict", "UserList", "UserString")),
+    *(("collections", name) for name in ("ChainMap", "UserDict", "UserList")),
     *(("builtins", name) for name in (
         "bool", "bytes", "bytearray", "complex", "dict", "float", "frozenset", "int", "list", "long", "object", "range",
         "set", "slice", "str", "tuple", "unicode", "xrange", "Ellipsis", "NoneType", "NotImplemented",
@@ -154,9 +164,11 @@ _TORCH_VALUES: Final = {("torch", "device"), ("torch.serialization", "_get_layou
 def is_value(node: Global | Opaque) -> bool:
     """Tell whether an inert node is a plain value (a dtype, a device, a date, a path) and not an unknown object.
 
-    A function that may only be named is none: what names it needs it.
+    A function that may only be named is none: what names it needs it. Nor is an exception, which holds anything.
     """
     if isinstance(node, Global) and node.named_only:
+        return False
+    if node.module == "builtins" and node.name in EXCEPTIONS:
         return False
     if _VALUE_MODULES.fullmatch(node.module) or (node.module, node.name) in _TORCH_VALUES:
         return True
@@ -190,7 +202,7 @@ def _getattr(args: tuple[Any, ...]) -> Global | Opaque:
     if isinstance(owner, (Global, Opaque)) and isinstance(name, str) and _is_identifier(name):
         top, last = owner.module.partition(".")[0], owner.name.rpartition(".")[2]
         own = top not in _REFUSED_TOP and (top != "torch" or last.lstrip("_")[:1].isupper())
-        own = own or _is_random(owner)
+        own = own or _is_random(owner) or str(owner) == "inspect._ParameterKind"  # a member, as Python 3.11.0 writes it
         own = own and not (isinstance(owner, Global) and owner.call)
         if own and not name.startswith("__") and owner.name.count(".") < MAX_NESTED_NAMES:
             is_class = isinstance(owner, Global)
@@ -214,6 +226,47 @@ def _type(args: tuple[Any, ...]) -> Global | None:
     return Global("builtins", singleton, never_called) if singleton else None
 
 
+def _subscript(args: tuple[Any, ...]) -> Opaque | None:
+    """Return, inert, what is written as getitem(typing.Union, (int, str)); None for that of anything but `typing`."""
+    owner = args[0] if len(args) == 2 else None
+    if not isinstance(owner, Global) or owner.module != "typing":
+        return None
+    return Opaque(owner.module, owner.name, args[1:], closed=True)
+
+
+def _builtin_type(args: tuple[Any, ...]) -> Global:
+    """Return, inert, the class of `types` that cloudpickle names by text.
+
+    It makes methods and what is in `_INERT`; any other may only be named.
+    """
+    name = args[0] if len(args) == 1 else None
+    if not isinstance(name, str) or not _is_identifier(name):
+        raise TypeError("a builtin type is not named by text")
+    if name == "MethodType":
+        return Global("types", name, _method)
+    if ("types", name) in _INERT:
+        return Global("types", name)
+    is_code = name in ("CodeType", "FunctionType")
+    return Global("types", name, Uncalled("types", name, _stored_code if is_code else None), Uncalled("types", name))
+
+
+def _method(args: tuple[Any, ...]) -> Opaque:
+    """Return, inert, a method of another package's function and its object."""
+    function = args[0] if len(args) == 2 else None
+    if not isinstance(function, Global) or function.call or function.module.partition(".")[0] in _REFUSED_TOP:
+        raise unsafe("types.MethodType", "calls")
+    return Opaque("types", "MethodType", args, closed=True)
+
+
+def _stored_code(_: tuple[Any, ...]) -> NoReturn:
+    raise UnsafePickleError(
+        "pickle was saved with cloudpickle, which stores code, and loading it would run that",
+        remedy="Nothing was run. If you trust who made it, load it as they do and save the weights alone: "
+        "torch.save(model.state_dict(), path)",
+    )
+
+
+_CLOUDPICKLE: Final = ("cloudpickle", "cloudpickle.cloudpickle", "cloudpickle.cloudpickle_fast")
 _TYPES: Final = {"NotImplemented": "NotImplementedType", "Ellipsis": "ellipsis"}
 
 
@@ -240,6 +293,16 @@ _MEANINGS: Final[dict[tuple[str, str], Meaning]] = {
     **REBUILD,
     ("builtins", "getattr"): Meaning(_getattr),
     ("builtins", "type"): Meaning(Uncalled("builtins", "type", _type), Uncalled("builtins", "type")),
+    **{
+        (module, "getitem"): Meaning(Uncalled(module, "getitem", _subscript), Uncalled(module, "getitem"))
+        for module in ("operator", "_operator")
+    },
+    **{(module, "_builtin_type"): Meaning(_builtin_type) for module in _CLOUDPICKLE},
+    **{
+        (module, name): Meaning(Uncalled(module, name, _stored_code), Uncalled(module, name))
+        for module in _CLOUDPICKLE
+        for name in ("_make_function", "_make_skel_func", "_make_skeleton_class", "_make_skeleton_enum")
+    },
     ("operator", "attrgetter"): _getter("attrgetter"),
     ("operator", "itemgetter"): _getter("itemgetter"),
     ("torch.torch_version", "TorchVersion"): Meaning(_torch_version, _torch_version),

@@ -2,7 +2,7 @@
 
 On this side are functions and classes that compute on what they are given: they neither run text or bytes as code, nor
 import, nor reach files, processes or the network. They are the names in the modules `_MODULES` and `_NUMPY`, less those
-in `_EXCEPT`, and of builtins those in `_BUILTINS` and the exceptions. On the other side is a name that begins with an
+in `_EXCEPT`, and of builtins those in `_BUILTINS`. On the other side is a name that begins with an
 underscore or has a dot in it, that of a module (`random.os`), and every module of the standard library and of numpy
 that is not listed.
 """
@@ -59,7 +59,7 @@ def is_named_only(module: str, name: str) -> bool:
     if not name.isidentifier() or name.startswith("_"):
         return False
     if module == "builtins":
-        return name in _BUILTINS or name.endswith(("Error", "Exception", "Warning"))
+        return name in _BUILTINS
     own = module.rpartition(".")[2].lstrip("_")  # `copy.copy`, `numpy.fft.fft`
     if name in _EXCEPT or (name in _LIBRARY and name != own):
         return False

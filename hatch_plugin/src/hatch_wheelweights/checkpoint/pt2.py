@@ -1,7 +1,7 @@
-"""`.pt2` archives of torch.export: weights as raw members, described by JSON.
+"""`.pt2` archives of torch.export: weights and constants as raw members, described by JSON.
 
-Knows `model_weights_config.json` (torch/export/pt2_archive). A weight that is pickled (`use_pickle`) cannot be read
-without torch: the error is raised only if the weight is read.
+Knows `model_weights_config.json` and `model_constants_config.json` (torch/export/pt2_archive). What is pickled
+(`use_pickle`) cannot be read without torch: the error is raised only if it is read.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hatch_wheelweights.checkpoint import dtypes, strict_json
 from hatch_wheelweights.checkpoint.pytorch_zip import Pickled, byte_order_is_big
 from hatch_wheelweights.checkpoint.tensors import MAX_RANK, LazyTensor, Storage, broken_tensor, strided_tensor
+from hatch_wheelweights.checkpoint.values import Ordered
 from hatch_wheelweights.errors import CheckpointError
 from wheelweights.dtypes import DTYPES
 from wheelweights.errors import backticked
@@ -23,8 +24,8 @@ __all__ = ["read", "recognises"]
 JSON_BYTES: Final = 24  # of memory for one of JSON, such as an empty list takes
 MAX_CONFIG: Final = 64 << 20
 _STRIDED: Final = 7  # torch/_export/serde/schema.py, Layout
-_FOLDER: Final = "data/weights/"
-_SUFFIX: Final = "_weights_config.json"
+_WEIGHTS: Final = ("data/weights/", "_weights_config.json")
+_CONSTANTS: Final = ("data/constants/", "_constants_config.json")
 
 
 def recognises(archive: ZipArchive) -> bool:
@@ -33,45 +34,84 @@ def recognises(archive: ZipArchive) -> bool:
 
 
 def read(archive: ZipArchive) -> Pickled:
-    """Return the weights of the exported program by name; of several programs, such dicts by the programs' names."""
+    """Return the weights of the exported program by name; of several programs, such dicts by the programs' names.
+
+    The attributes of each dict are the constants of its program, which its state_dict leaves out: plain tensors,
+    buffers that are not persistent, literals in the code, objects. Members of neither kind are unused.
+    """
     if "data.pkl" in archive:
         raise CheckpointError(
             "an exported program and a checkpoint in one file", remedy="Save each in a file of its own."
         )
-    big_endian = byte_order_is_big(archive)
-    configs = [name for name in archive.members if name.startswith(_FOLDER) and name.endswith(_SUFFIX)]
-    if not configs:
+    folder, suffix = _WEIGHTS
+    programs = [
+        name[len(folder) : -len(suffix)]
+        for name in archive.members
+        if name.startswith(folder) and name.endswith(suffix)
+    ]
+    if not programs:
         raise CheckpointError(
             "expected a checkpoint, found an exported program without weights_config.json",
             remedy="Save it again with a current torch, or save its weights: torch.save(program.state_dict, path)",
         )
-    models = {name[len(_FOLDER) : -len(_SUFFIX)]: _weights(archive, name, big_endian=big_endian) for name in configs}
-    return Pickled(next(iter(models.values())) if len(models) == 1 else models, {}, [])
+    payloads = _Payloads(archive)
+    models = {program: _state_dict(payloads, program) for program in programs}
+    return Pickled(next(iter(models.values())) if len(models) == 1 else models, {}, payloads.unused())
 
 
-def _weights(archive: ZipArchive, name: str, *, big_endian: bool) -> dict[str, LazyTensor]:
-    try:
-        text = archive.read(name, limit=MAX_CONFIG)
-        archive.account.charge(len(text) // 16, JSON_BYTES * len(text))
-        config = strict_json.parsed(text)["config"]
-        members: dict[str, Storage] = {}
-        weights: dict[str, LazyTensor] = {}
-        for key, weight in config.items():
-            member = f"{_FOLDER}{weight['path_name']}"
-            if member not in members:
-                members[member] = archive.storage(member, big_endian=big_endian)
-            weights[key] = _weight(weight, members[member])
-    except CheckpointError:
-        raise
-    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
-        raise CheckpointError(
-            f"malformed {backticked(name)}: {error!r:.80}", remedy="Save the program again with torch.export.save."
-        ) from error
-    return weights
+def _state_dict(payloads: _Payloads, program: str) -> Ordered:
+    tree = Ordered(payloads.read(program, *_WEIGHTS))
+    tree.attributes = payloads.read(program, *_CONSTANTS) or None
+    return tree
+
+
+class _Payloads:
+    """The members that the configurations of an archive name, each of them one storage."""
+
+    def __init__(self, archive: ZipArchive) -> None:
+        self._archive = archive
+        self._big_endian = byte_order_is_big(archive)
+        self._storages: dict[str, Storage] = {}
+        self._configs: set[str] = set()
+
+    def read(self, program: str, folder: str, suffix: str) -> dict[str, LazyTensor]:
+        """Return the tensors that a configuration of a program describes, by name; none if there is none."""
+        name = f"{folder}{program}{suffix}"
+        if name not in self._archive:
+            return {}
+        self._configs.add(name)
+        try:
+            text = self._archive.read(name, limit=MAX_CONFIG)
+            self._archive.account.charge(len(text) // 16, JSON_BYTES * len(text))
+            config = strict_json.parsed(text)["config"]
+            return {key: _weight(each, self._storage(f"{folder}{each['path_name']}")) for key, each in config.items()}
+        except CheckpointError:
+            raise
+        except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+            raise CheckpointError(
+                f"malformed {backticked(name)}: {error!r:.80}", remedy="Save the program again with torch.export.save."
+            ) from error
+
+    def unused(self) -> list[str]:
+        """Return the names of the members beside the weights and constants to which no configuration refers."""
+        known = self._storages.keys() | self._configs
+        folders = (_WEIGHTS[0], _CONSTANTS[0])
+        return [
+            name
+            for name, member in self._archive.members.items()
+            if name.startswith(folders) and name not in known and member.size
+        ]
+
+    def _storage(self, member: str) -> Storage:
+        if member not in self._storages:
+            self._storages[member] = self._archive.storage(member, big_endian=self._big_endian)
+        return self._storages[member]
 
 
 def _weight(weight: dict[str, Any], storage: Storage) -> LazyTensor:
     meta = weight["tensor_meta"]
+    if meta is None:
+        return broken_tensor("pickled", (), CheckpointError("is an object, which only torch can read"))
     dtype = dtypes.from_number(meta["dtype"])
     shape, stride = _ints(meta["sizes"]), _ints(meta["strides"])
     if weight["use_pickle"] or meta["layout"] != _STRIDED:

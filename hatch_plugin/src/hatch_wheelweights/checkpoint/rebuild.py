@@ -206,20 +206,59 @@ def _parameter(args: tuple[Any, ...]) -> LazyTensor:
 
 def _parameter_with_state(args: tuple[Any, ...]) -> LazyTensor:
     check_count(args, 4, 4)
-    _check_attributes(args[3])
-    return carrying(hooked(_wrapped(args), args[2]), args[3])
+    return _given(hooked(_wrapped(args), args[2]), args[3])
 
 
-def _check_attributes(state: Any) -> None:
-    """Check the attributes that a tensor is given: a dict, or two, of names that mean nothing to torch."""
+def _given(tensor: LazyTensor, state: Any) -> LazyTensor:
+    """Return a tensor with the attributes that torch sets: a dict of them, or two.
+
+    It has a fault if one of them is a property of torch, and its value is not what the tensor has anyway.
+    """
     for names in state if is_tuple(state, 2) else (state,):
         if names is None:
             continue
-        if not is_dict(names) or not all(isinstance(name, str) and name not in _PROPERTIES for name in names):
+        if not is_dict(names) or not all(isinstance(name, str) for name in names):
             raise CheckpointError("expected attributes of a tensor, found something else")
+        tensor = _checked_against(tensor, names, _PROPERTIES)
+    return carrying(tensor, state)
 
 
-# What torch makes of these is not what is set: `data` replaces the values
+def _given_by_its_class(tensor: LazyTensor, state: Any) -> LazyTensor:
+    """Return a tensor of a class of others, which may have a use for any state, but for values in it."""
+    for names in state if is_tuple(state, 2) else (state,):
+        if is_dict(names):
+            tensor = _checked_against(tensor, names, _VALUES)
+    return carrying(tensor, state)
+
+
+def _checked_against(tensor: LazyTensor, given: dict[Any, Any], properties: frozenset[str]) -> LazyTensor:
+    """Return the tensor, with a fault if what it is given changes one of these properties."""
+    if tensor.fault is not None or properties.isdisjoint(given):
+        return tensor
+    name = next((name for name in given if name in properties and not _is_so(tensor, name, given[name])), None)
+    if name is None:
+        return tensor
+    whole = broken_tensor(tensor.dtype, tensor.shape, _changed(name), tensor.storages)
+    return replace(whole, attributes=tensor.attributes)
+
+
+def _is_so(tensor: LazyTensor, name: str, value: Any) -> bool:
+    """Tell whether a property of torch makes no difference to the values of a tensor: bitsandbytes saves two such."""
+    if name == "data":
+        return _is_tensor(value) and value.tie == tensor.tie
+    return name == "requires_grad" and isinstance(value, bool) and (can_require_grad(tensor) or not value)
+
+
+def _changed(name: str) -> CheckpointError:
+    what = "replaces its values when torch loads it" if name == "data" else "is torch's own name for something else"
+    return CheckpointError(
+        f"is given {backticked(name)}, which {what}",
+        remedy="Save the state_dict instead: torch.save(model.state_dict(), path)",
+    )
+
+
+_VALUES: Final = frozenset({"data"})
+# What torch makes of these is not what is set
 _PROPERTIES: Final = frozenset({
     "H", "T", "__class__", "__cuda_array_interface__", "__dict__", "__weakref__", "_backward_hooks", "_base", "_cdata",
     "_grad", "_grad_fn", "_has_symbolic_sizes_strides", "_post_accumulate_grad_hooks", "_python_dispatch", "_version",
@@ -272,8 +311,6 @@ def _from_type(args: tuple[Any, ...]) -> LazyTensor:
         raise CheckpointError("a tensor subclass is rebuilt by itself")  # one level is all that torch writes
     if not isinstance(kind, Global) or (kind.call and (kind.module, kind.name) not in _TENSOR_CLASSES):
         raise CheckpointError("a tensor subclass is rebuilt as something that is no class of tensors")
-    if kind.call:
-        _check_attributes(state)
     tensor = function.call(arguments)
     if not _is_tensor(tensor):
         raise CheckpointError("a tensor subclass is rebuilt from something that is not a tensor")
@@ -281,7 +318,7 @@ def _from_type(args: tuple[Any, ...]) -> LazyTensor:
         fault = subclass(kind, state) if function.call is wrapper else tensor.fault
         whole = broken_tensor(tensor.dtype, tensor.shape, fault, (*tensor.storages, *storages_of_state(state)))
         tensor = replace(whole, attributes=tensor.attributes)
-    return carrying(tensor, state)
+    return _given(tensor, state) if kind.call else _given_by_its_class(tensor, state)
 
 
 _TENSOR_CLASSES: Final = (("torch", "Tensor"), ("torch.nn.parameter", "Parameter"))

@@ -1,33 +1,39 @@
 """Sharded checkpoints: the `*.index.json` that transformers writes beside the shards.
 
 Knows the index (`{"weight_map": {key: file}}`) and what a shard may hold; how a shard is read, the caller tells.
+Knows the names of what torch.distributed.checkpoint saves, which is not read here.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import shlex
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from hatch_wheelweights.checkpoint import strict_json
 from hatch_wheelweights.checkpoint.contents import Contents, naming
+from hatch_wheelweights.checkpoint.nodes import described
 from hatch_wheelweights.checkpoint.tensors import LazyTensor
-from hatch_wheelweights.checkpoint.values import is_dict
-from hatch_wheelweights.errors import CheckpointError
-from wheelweights.errors import backticked, listed, quoted
+from hatch_wheelweights.checkpoint.values import Ordered, is_dict
+from hatch_wheelweights.errors import CheckpointError, Run
+from wheelweights.errors import backticked, listed, printable, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterable, Iterator
     from pathlib import Path
 
+    from hatch_wheelweights.checkpoint.cost import Account
     from hatch_wheelweights.checkpoint.files import OpenFile
 
-__all__ = ["read", "recognises", "refuse", "warning_of_name"]
+__all__ = ["read", "recognises", "refuse", "refuse_distributed", "warning_of_name"]
 
 MAX_INDEX: Final = 64 << 20
 MAX_SHARDS: Final = 10_000
 STEPS_PER_SHARD: Final = 200
+BYTES_PER_VALUE: Final = 100
 _HEAD_BYTES: Final = 64
 _SHARD_NAME: Final = re.compile(r"[-_.]([0-9]{1,9})-of-([0-9]{1,9})\.\w+\Z", re.ASCII)
 
@@ -38,7 +44,11 @@ def recognises(data: OpenFile) -> bool:
 
 
 def read(opened: OpenFile, read_shard: Callable[[Path], Contents]) -> Contents:
-    """Return the tensors of all shards in the order of the index; the shards are in its folder, or below it."""
+    """Return what the index names, in its order, and then what the shards hold besides tensors, as one dict.
+
+    The shards are in the folder of the index, or below it. The attributes of the dict are, by the name of a shard, what
+    there is no key for: the attributes of its own dict, and values under a key that is taken.
+    """
     weight_map = _weight_map(opened)
     names = dict.fromkeys(weight_map.values())
     if len(names) > MAX_SHARDS:
@@ -53,12 +63,13 @@ def read(opened: OpenFile, read_shard: Callable[[Path], Contents]) -> Contents:
             if file not in by_file:
                 by_file[file] = _shard(path, read_shard, closing)
             shards[name] = by_file[file]
-        tree = {key: _tensor(shards[name], key, name) for key, name in weight_map.items()}
+        by_name = {id(shard): (name, shard) for name, shard in shards.items()}.values()  # one can have several names
+        tree = Ordered((key, _value(shards[name], key, name)) for key, name in weight_map.items())
+        tree.attributes = dict(_beside(tree, by_name, opened.account)) or None
         closing.pop_all()
     kinds = {shard.kind for shard in shards.values()}
     kind = "sharded-safetensors" if kinds == {"safetensors"} else "sharded-pytorch"
     files = (opened, *(file for shard in by_file.values() for file in shard.files))
-    by_name = {id(shard): (name, shard) for name, shard in shards.items()}.values()  # a shard can have several names
     storages = {f"{name}: {key}": storage for name, shard in by_name for key, storage in shard.storages.items()}
     return Contents(kind, tree, _warnings(weight_map, shards), storages=storages, files=files)
 
@@ -70,6 +81,25 @@ def warning_of_name(name: str) -> str | None:
         return None
     fact = f"by its name it is shard {int(found[1]):,} of {int(found[2]):,}, which have the other tensors"
     return f"{fact}: give the index.json beside it"
+
+
+def refuse_distributed(path: Path) -> None:
+    """Raise CheckpointError for what torch.distributed.checkpoint saves, told by its names alone.
+
+    That is a folder with `.metadata`, a pickle of the names, and files `*.distcp`, each of many small checkpoints.
+    """
+    is_part = path.suffix == ".distcp" or path.name == ".metadata"
+    folder = path.parent if is_part else path
+    if not os.path.isfile(path if is_part else folder / ".metadata"):  # noqa: PTH113 (`is_file` raises for a long name)
+        return
+    part = "a file of a distributed checkpoint" if is_part else "the folder of a distributed checkpoint"
+    raise CheckpointError(
+        f"expected a checkpoint of one file, found {part} (torch.distributed.checkpoint)",
+        remedy=Run(
+            "python -m torch.distributed.checkpoint.format_utils dcp_to_torch "
+            f"{printable(shlex.quote(str(folder)))} model.pt"
+        ),
+    )
 
 
 def refuse(_: OpenFile) -> Contents:
@@ -119,26 +149,40 @@ def _shard(path: Path, read_shard: Callable[[Path], Contents], closing: contextl
         contents = read_shard(path)
         for file in contents.files:
             closing.callback(file.close)
-        tree = contents.tree
-        if not is_dict(tree) or not all(isinstance(value, LazyTensor) for value in tree.values()):
+        if not is_dict(contents.tree):
             raise CheckpointError(
-                "expected a shard with tensors only, found something else", remedy="Get the shard again."
+                f"expected a dict of tensors as a shard, found {described(contents.tree)}",
+                remedy="Save the shards again with save_pretrained.",
             )
     return contents
 
 
-def _tensor(shard: Contents, key: str, name: str) -> LazyTensor:
+def _value(shard: Contents, key: str, name: str) -> Any:
     if key not in shard.tree:
         raise CheckpointError(
             f"tensor {backticked(key)} is not in its shard {quoted(name)}",
             remedy="Get the index and the shards again.",
         )
-    tensor: LazyTensor = shard.tree[key]
-    return tensor
+    return shard.tree[key]
+
+
+def _beside(
+    tree: Ordered, shards: Iterable[tuple[str, Contents]], account: Account
+) -> Iterator[tuple[str, list[dict[Any, Any]]]]:
+    """Add to the tree what the shards hold besides tensors; yield, for each shard, what there is no key for."""
+    for name, shard in shards:
+        account.charge(len(shard.tree), BYTES_PER_VALUE * len(shard.tree))
+        others = {key: value for key, value in shard.tree.items() if not isinstance(value, LazyTensor)}
+        taken = {key: value for key, value in others.items() if key in tree and tree[key] is not value}
+        tree.update((key, value) for key, value in others.items() if key not in tree)
+        given = shard.tree.attributes if isinstance(shard.tree, Ordered) else None
+        if given or taken:
+            yield name, [part for part in (given, taken) if part]
 
 
 def _warnings(weight_map: dict[str, str], shards: dict[str, Contents]) -> tuple[str, ...]:
     read = {id(shard): shard for shard in shards.values()}.values()
-    unlisted = {key for shard in read for key in shard.tree} - weight_map.keys()
+    tensors = {key for shard in read for key, value in shard.tree.items() if isinstance(value, LazyTensor)}
+    unlisted = tensors - weight_map.keys()
     extra = (f"the shards hold tensors that the index does not name: {listed(unlisted)}",) if unlisted else ()
     return tuple(warning for shard in read for warning in shard.warnings) + extra

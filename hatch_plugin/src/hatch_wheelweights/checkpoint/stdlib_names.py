@@ -1,14 +1,15 @@
-"""The names of the modules of Python's standard library, 2.7 to 3.14, whatever Python runs.
+"""The names of Python's standard library, 2.7 to 3.14, whatever Python runs.
 
-Made of `sys.stdlib_module_names` of Python 3.10 to 3.14, and of the modules that Python 2.7 to 3.9 had besides. A test
-compares them with the Python that runs it, so that a new one is not forgotten.
+The modules are made of `sys.stdlib_module_names` of Python 3.10 to 3.14, and of what Python 2.7 to 3.9 had besides. The
+names of Python 2 are those of Lib/_compat_pickle.py: protocols below 3 write them. A test compares all of them with the
+Python that runs it, so that a new one is not forgotten.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["OLD_OR_COMMON", "STANDARD_LIBRARY"]
+__all__ = ["EXCEPTIONS", "OLD_OR_COMMON", "PYTHON_3_MODULES", "PYTHON_3_NAMES", "STANDARD_LIBRARY"]
 
 STANDARD_LIBRARY: Final = frozenset({
     "BaseHTTPServer", "Bastion", "CGIHTTPServer", "Carbon", "DocXMLRPCServer", "FileDialog", "FixTk",
@@ -70,3 +71,84 @@ OLD_OR_COMMON: Final = frozenset({
     "fm", "formatter", "future_builtins", "gl", "ic", "jpeg", "md5", "multifile", "mutex", "new", "parser",
     "repr", "sets", "sha", "sre", "stringold", "strop", "sv", "symbol", "test", "timing", "user", "videoreader",
 })  # fmt: skip
+
+# Of `builtins`, with those that only Python 2 or Windows has
+EXCEPTIONS: Final = frozenset({
+    "ArithmeticError", "AssertionError", "AttributeError", "BaseException", "BaseExceptionGroup",
+    "BlockingIOError", "BrokenPipeError", "BufferError", "BytesWarning", "ChildProcessError",
+    "ConnectionAbortedError", "ConnectionError", "ConnectionRefusedError", "ConnectionResetError",
+    "DeprecationWarning", "EOFError", "EncodingWarning", "EnvironmentError", "Exception", "ExceptionGroup",
+    "FileExistsError", "FileNotFoundError", "FloatingPointError", "FutureWarning", "GeneratorExit", "IOError",
+    "ImportError", "ImportWarning", "IndentationError", "IndexError", "InterruptedError", "IsADirectoryError",
+    "KeyError", "KeyboardInterrupt", "LookupError", "MemoryError", "ModuleNotFoundError", "NameError",
+    "NotADirectoryError", "NotImplementedError", "OSError", "OverflowError", "PendingDeprecationWarning",
+    "PermissionError", "ProcessLookupError", "PythonFinalizationError", "RecursionError", "ReferenceError",
+    "ResourceWarning", "RuntimeError", "RuntimeWarning", "StopAsyncIteration", "StopIteration", "SyntaxError",
+    "SyntaxWarning", "SystemError", "SystemExit", "TabError", "TimeoutError", "TypeError", "UnboundLocalError",
+    "UnicodeDecodeError", "UnicodeEncodeError", "UnicodeError", "UnicodeTranslateError", "UnicodeWarning",
+    "UserWarning", "ValueError", "Warning", "WindowsError", "ZeroDivisionError",
+})  # fmt: skip
+
+# A module of Python 2 that Python 3 calls otherwise; not those in OLD_OR_COMMON, which are more likely somebody's own
+PYTHON_3_MODULES: Final = {
+    "BaseHTTPServer": "http.server", "CGIHTTPServer": "http.server", "DocXMLRPCServer": "xmlrpc.server",
+    "FileDialog": "tkinter.filedialog", "HTMLParser": "html.parser", "ScrolledText": "tkinter.scrolledtext",
+    "SimpleDialog": "tkinter.simpledialog", "SimpleHTTPServer": "http.server", "SimpleXMLRPCServer": "xmlrpc.server",
+    "SocketServer": "socketserver", "StringIO": "io", "Tix": "tkinter.tix", "Tkconstants": "tkinter.constants",
+    "Tkdnd": "tkinter.dnd", "Tkinter": "tkinter", "UserDict": "collections", "UserList": "collections",
+    "UserString": "collections", "__builtin__": "builtins", "_abcoll": "collections.abc",
+    "_elementtree": "xml.etree.ElementTree", "_winreg": "winreg", "anydbm": "dbm", "cPickle": "pickle",
+    "cStringIO": "io", "commands": "subprocess", "cookielib": "http.cookiejar", "copy_reg": "copyreg",
+    "dbhash": "dbm.bsd", "dbm": "dbm.ndbm", "dumbdbm": "dbm.dumb", "dummy_thread": "_dummy_thread",
+    "exceptions": "builtins", "gdbm": "dbm.gnu", "htmlentitydefs": "html.entities", "httplib": "http.client",
+    "markupbase": "_markupbase", "robotparser": "urllib.robotparser", "test.test_support": "test.support",
+    "thread": "_thread", "tkColorChooser": "tkinter.colorchooser", "tkCommonDialog": "tkinter.commondialog",
+    "tkFileDialog": "tkinter.filedialog", "tkFont": "tkinter.font", "tkMessageBox": "tkinter.messagebox",
+    "tkSimpleDialog": "tkinter.simpledialog", "ttk": "tkinter.ttk", "urllib2": "urllib.request",
+    "urlparse": "urllib.parse", "whichdb": "dbm", "xmlrpclib": "xmlrpc.client",
+}  # fmt: skip
+
+# What Python 3 has in another place than its module's
+PYTHON_3_NAMES: Final = {
+    ("UserDict", "IterableUserDict"): ("collections", "UserDict"),
+    ("UserDict", "UserDict"): ("collections", "UserDict"),
+    ("UserList", "UserList"): ("collections", "UserList"),
+    ("UserString", "UserString"): ("collections", "UserString"),
+    ("__builtin__", "basestring"): ("builtins", "str"),
+    ("__builtin__", "intern"): ("sys", "intern"),
+    ("__builtin__", "long"): ("builtins", "int"),
+    ("__builtin__", "reduce"): ("functools", "reduce"),
+    ("__builtin__", "unichr"): ("builtins", "chr"),
+    ("__builtin__", "unicode"): ("builtins", "str"),
+    ("__builtin__", "xrange"): ("builtins", "range"),
+    ("_multiprocessing", "Connection"): ("multiprocessing.connection", "Connection"),
+    ("_socket", "fromfd"): ("socket", "fromfd"),
+    ("exceptions", "StandardError"): ("builtins", "Exception"),
+    ("itertools", "ifilter"): ("builtins", "filter"),
+    ("itertools", "ifilterfalse"): ("itertools", "filterfalse"),
+    ("itertools", "imap"): ("builtins", "map"),
+    ("itertools", "izip"): ("builtins", "zip"),
+    ("itertools", "izip_longest"): ("itertools", "zip_longest"),
+    ("multiprocessing", "AuthenticationError"): ("multiprocessing.context", "AuthenticationError"),
+    ("multiprocessing", "BufferTooShort"): ("multiprocessing.context", "BufferTooShort"),
+    ("multiprocessing", "ProcessError"): ("multiprocessing.context", "ProcessError"),
+    ("multiprocessing", "TimeoutError"): ("multiprocessing.context", "TimeoutError"),
+    ("multiprocessing.forking", "Popen"): ("multiprocessing.popen_fork", "Popen"),
+    ("multiprocessing.process", "Process"): ("multiprocessing.context", "Process"),
+    ("socket", "_socketobject"): ("socket", "SocketType"),
+    ("urllib", "ContentTooShortError"): ("urllib.error", "ContentTooShortError"),
+    ("urllib", "getproxies"): ("urllib.request", "getproxies"),
+    ("urllib", "pathname2url"): ("urllib.request", "pathname2url"),
+    ("urllib", "quote"): ("urllib.parse", "quote"),
+    ("urllib", "quote_plus"): ("urllib.parse", "quote_plus"),
+    ("urllib", "unquote"): ("urllib.parse", "unquote"),
+    ("urllib", "unquote_plus"): ("urllib.parse", "unquote_plus"),
+    ("urllib", "url2pathname"): ("urllib.request", "url2pathname"),
+    ("urllib", "urlcleanup"): ("urllib.request", "urlcleanup"),
+    ("urllib", "urlencode"): ("urllib.parse", "urlencode"),
+    ("urllib", "urlopen"): ("urllib.request", "urlopen"),
+    ("urllib", "urlretrieve"): ("urllib.request", "urlretrieve"),
+    ("urllib2", "HTTPError"): ("urllib.error", "HTTPError"),
+    ("urllib2", "URLError"): ("urllib.error", "URLError"),
+    ("whichdb", "whichdb"): ("dbm", "whichdb"),
+}

@@ -73,6 +73,15 @@ def _meta(args: tuple[Any, ...]) -> LazyTensor:
     return broken_tensor(dtypes.from_torch(args[0]), sizes(args[1])[:MAX_RANK], fault)
 
 
+def _uninitialised(args: tuple[Any, ...]) -> LazyTensor:
+    """Return the parameter or buffer of a lazy module, which has neither a shape nor values."""
+    check_count(args, 1, 3)  # requires_grad, device, dtype; torch writes the first (torch/nn/parameter.py)
+    fault = CheckpointError(
+        "is not initialised: its module has not been run yet", remedy="Run the model once before saving it."
+    )
+    return broken_tensor("uninitialised", (), fault)
+
+
 # ------------------------------------------------------------------------------------------- subclasses
 
 # What a subclass without values of its own calls the plain tensor that it stands for
@@ -138,4 +147,6 @@ UNSUPPORTED: Final[dict[tuple[str, str], Meaning]] = {
     ("torch.nested._internal.nested_tensor", "_rebuild_njt"): Meaning(_JAGGED),
     ("torch._utils", "_rebuild_meta_tensor_no_storage"): Meaning(_meta),
     ("torch._utils", "_rebuild_wrapper_subclass"): Meaning(wrapper),
+    ("torch.nn.parameter", "UninitializedParameter"): Meaning(_uninitialised),
+    ("torch.nn.parameter", "UninitializedBuffer"): Meaning(_uninitialised),
 }
