@@ -58,9 +58,10 @@ def hint_name(hint: Any) -> str:
         return f"Annotated[{hint_name(args[0])}, {', '.join(map(repr, args[1:]))}]"
     if is_sequence(hint):  # the arguments of a Callable
         return f"[{', '.join(map(hint_name, hint))}]"
-    if origin is None or origin is np.ndarray:
-        names = {types.NoneType: "None", Ellipsis: "...", np.ndarray: "Array"}
-        return names.get(origin or hint, str(getattr(hint, "__name__", hint)))
+    if np.ndarray in (hint, origin) or getattr(origin, "__name__", None) == "NDArray":  # a `type` since numpy 2.5
+        return "Array"
+    if origin is None:
+        return {types.NoneType: "None", Ellipsis: "..."}.get(hint, str(getattr(hint, "__name__", hint)))
     return f"{hint_name(origin)}[{', '.join(map(hint_name, args))}]"
 
 
