@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hatch_wheelweights._version import __version__
 from hatch_wheelweights.checkpoint import naming
-from hatch_wheelweights.errors import EXCLUDE, CheckpointError, Do, Option, Words
+from hatch_wheelweights.errors import EXCLUDE, CheckpointError, Do, Option
 from hatch_wheelweights.goldens import golden_is_current, golden_output, plan_golden, write_golden
 from hatch_wheelweights.opening import open_checkpoint
 from hatch_wheelweights.options.model import ConversionOptions, RecordOptions, specs
@@ -128,9 +128,10 @@ def _require_readable(tensors: StateDict) -> None:
             pass
     if broken:
         faults = {key: tensor.fault for key, tensor in broken.items() if tensor.fault is not None}
-        shown = [Words(backticked(key), ": ", str(fault.fact)) for key, fault in islice(faults.items(), SHOWN_ITEMS)]
+        shown = [f"{backticked(key)}: {fault.fact}" for key, fault in islice(faults.items(), SHOWN_ITEMS)]
         more = [f"and {len(faults) - SHOWN_ITEMS:,} more"] if len(faults) > SHOWN_ITEMS else []
-        remedies = list(dict.fromkeys(str(fault.remedy) for fault in faults.values() if fault.remedy))
+        # By their texts, but as values: whoever reads them spells the options that they name
+        remedies = list({str(fault.remedy): fault.remedy for fault in faults.values() if fault.remedy}.values())
         raise CheckpointError(
             f"expected tensors that a record can hold, found {len(faults):,} others",
             found=tuple(islice(faults, SHOWN_ITEMS)),
