@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import wheelweights as ww
 from hatch_wheelweights import convert
 from looking.wheels import members
 from making.checkpoints import safetensors
@@ -72,13 +73,7 @@ def damage_record(project: Project) -> None:
     project.output.write_bytes(project.output.read_bytes()[:-1])
 
 
-def put_something_else_there(project: Project) -> None:
-    project.output.write_bytes(b"something else")
-
-
-@pytest.mark.parametrize(
-    "change", [change_checkpoint, change_options, change_metadata, damage_record, put_something_else_there]
-)
+@pytest.mark.parametrize("change", [change_checkpoint, change_options, change_metadata, damage_record])
 def test_renews_a_record_after(new_project: Callable[..., Project], change: Callable[[Project], None]) -> None:
     project = new_project()
     project.wheel("editable")
@@ -88,6 +83,28 @@ def test_renews_a_record_after(new_project: Callable[..., Project], change: Call
     project.output.unlink()
     project.wheel("editable")
     assert project.output.read_bytes() == fresh
+
+
+def test_a_file_that_is_no_record_is_not_replaced(
+    new_project: Callable[..., Project], refused: Callable[[Callable[[], object]], str]
+) -> None:
+    project = new_project()
+    project.output.write_bytes(b"something else")
+    assert refused(lambda: project.wheel("editable")) == (
+        "src/demo/conv2d.mpk: expected no file there but a record, which is replaced; found a file that begins with "
+        "b'something else'\n  Give the record another name, or remove the file."
+    )
+    assert project.output.read_bytes() == b"something else"
+
+
+def test_says_what_it_was_made_from_for_who_asks_the_system_alone(new_project: Callable[..., Project]) -> None:
+    project = new_project()
+    project.wheel("editable")
+    state = project.source.stat()
+    files = [["../../weights/conv2d.pt", state.st_size, state.st_mtime_ns]]
+    assert ww.open_record(project.output).metadata["editable"] == {"files": files}
+    os.utime(project.source, LONG_AGO)
+    assert is_rewritten(project)
 
 
 def test_renews_a_record_of_another_version_of_the_plugin(

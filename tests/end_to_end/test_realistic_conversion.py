@@ -163,6 +163,8 @@ def test_every_rule_has_work_to_do(project: Project, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err == (
         "weights/clip_style.pt: reindexed `vision.blocks`: 0, 2, 5 -> 0, 1, 2\n"
         "demo/data/vision.mpk: 44 tensors, 9,576 bytes, from weights/clip_style.pt (pytorch-zip)\n"
+        "demo-1.0-py3-none-any.whl: 1 record whole, no checkpoint, nothing left from earlier builds; what they need is "
+        "required\n"
     )
     assert [name for name in members(wheel) if ".dist-info/" not in name] == [
         "demo/__init__.py",

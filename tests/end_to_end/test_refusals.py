@@ -84,10 +84,11 @@ def test_tells_a_missing_checkpoint(
 
 def test_tells_an_sdist_that_came_without_the_checkpoint(new_project: Callable[..., Project], refused: Refused) -> None:
     unpacked = new_project().unpacked_sdist()
-    unpacked.source.unlink()
+    unpacked.output.unlink()
     assert refused(unpacked.wheel) == (
         "hooks.wheelweights.records[0].source: expected a file, found none: `weights/conv2d.pt`\n"
-        "  This is an unpacked sdist (it has a PKG-INFO), and the file was not put into it.\n"
+        "  This is an unpacked sdist (it has a PKG-INFO), with neither the file nor its record: it was made without "
+        "the build hook, or with `exclude`.\n"
         "  The project holds no checkpoint.\n"
         "  Make the sdist again from the project, with the build hook enabled."
     )

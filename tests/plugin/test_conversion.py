@@ -16,7 +16,7 @@ import pytest
 
 from hatch_wheelweights import CheckpointError, ConfigError, Conversion, RemapError, __version__, convert
 from hatch_wheelweights.checkpoint import naming
-from hatch_wheelweights.conversion import convert_file, is_current
+from hatch_wheelweights.conversion import convert_file, is_current, plan_record, stamped, write_plan
 from hatch_wheelweights.opening import open_checkpoint
 from hatch_wheelweights.options.model import ConversionOptions
 from making.checkpoints import legacy_checkpoint, safetensors, tar_checkpoint, zip_checkpoint
@@ -292,10 +292,12 @@ def test_says_that_the_output_is_a_folder(model: Path, tmp_path: Path) -> None:
 
 
 def test_a_damaged_tensor_leaves_the_record_that_was_there(tmp_path: Path) -> None:
-    Path("model.mpk").write_bytes(b"before")
+    write_record("model.mpk", {})
+    before = Path("model.mpk").read_bytes()
     Path("model.pt").write_bytes(zip_checkpoint(change={"data/0": {"crc": 1}}))
     message = failure(CheckpointError, "model.pt", "model.mpk")
     assert message.startswith("model.pt: tensor `w`: member `archive/data/0` is damaged: expected CRC-32 00000001")
+    assert Path("model.mpk").read_bytes() == before
 
 
 def test_says_that_a_tensor_cannot_be_read_and_leaves_it_out_when_it_is_excluded() -> None:
@@ -354,7 +356,7 @@ OPTIONS = ConversionOptions(top_level_key=("state_dict",), precision="half", met
 
 def outcome(output: str, source: str | Path, options: ConversionOptions) -> bool:
     with open_checkpoint(source) as checkpoint:
-        return is_current(Path(output), checkpoint, options)
+        return is_current(Path(output), plan_record(checkpoint, options), options.golden)
 
 
 @pytest.fixture
@@ -378,7 +380,6 @@ def test_a_record_is_current_while_nothing_changed(current: Callable[..., bool])
 @pytest.mark.parametrize(
     "options",
     [
-        ConversionOptions(),
         ConversionOptions(top_level_key=("state_dict",), metadata={"a": "b"}),
         ConversionOptions(top_level_key=("state_dict",), precision="half"),
         ConversionOptions(top_level_key=("state_dict",), precision="half", metadata={"a": "c"}),
@@ -388,6 +389,31 @@ def test_a_record_is_current_while_nothing_changed(current: Callable[..., bool])
 )
 def test_other_options_make_it_outdated(current: Callable[..., bool], options: ConversionOptions) -> None:
     assert not current(options=options)
+
+
+@pytest.mark.parametrize("there", [b"", b"text", b"\x80\x02}q\x00.", b"PK\x03\x04", b"\x82\xa8metadata"], ids=repr)
+@pytest.mark.parametrize("output", ["model.mpk", "other.safetensors"])
+def test_only_a_record_is_replaced(model: Path, output: str, there: bytes) -> None:
+    Path(output).write_bytes(there)
+    with pytest.raises(RecordError) as caught:
+        convert_file(model, output, OPTIONS)
+    assert str(caught.value).startswith(f"{output}: expected no file there but a record, which is replaced; found ")
+    assert str(caught.value).endswith("\n  Give the record another name, or remove the file.")
+    assert Path(output).read_bytes() == there
+
+
+def test_a_record_in_the_tree_is_current_while_its_source_is_the_same_file(model: Path) -> None:
+    def ask() -> bool:
+        with open_checkpoint(model) as checkpoint:
+            return is_current(Path("model.mpk"), stamped(plan_record(checkpoint, OPTIONS), Path()), None)
+
+    convert_file(model, "model.mpk", OPTIONS)
+    assert not ask()
+    with open_checkpoint(model) as checkpoint:
+        write_plan(stamped(plan_record(checkpoint, OPTIONS), Path()), "model.mpk")
+    assert ask()
+    os.utime(model, (1, 1))
+    assert not ask()
 
 
 def test_another_checkpoint_makes_it_outdated(current: Callable[..., bool], model: Path) -> None:

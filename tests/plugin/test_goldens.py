@@ -11,13 +11,12 @@ import pytest
 
 import wheelweights as ww
 from hatch_wheelweights import CheckpointError, __version__, convert, open_checkpoint
-from hatch_wheelweights.conversion import is_current
+from hatch_wheelweights.conversion import is_current, plan_record
 from hatch_wheelweights.options.model import ConversionOptions
 from looking.commands import stdout
 from making.checkpoints import safetensors
 from making.goldens import Convolutions, golden_arrays, write_npz
 from making.projects import CONV2D
-from wheelweights.golden import tensors_digest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,7 +59,7 @@ def test_it_holds_the_arrays_in_their_order_and_says_what_it_belongs_to(arrays: 
         "golden": {
             "name": "golden.npz",
             "sha256": hashlib.sha256(Path("golden.npz").read_bytes()).hexdigest(),
-            "tensors": tensors_digest(record),
+            "tensors": record.tensors_digest,
         },
     }
 
@@ -123,17 +122,17 @@ def test_the_golden_record_of_another_record_is_refused(arrays: dict[str, NDArra
 
 def test_whether_a_record_is_current_depends_on_it(arrays: dict[str, NDArray[Any]]) -> None:
     write_npz(Path("golden.npz"), arrays)
-    options = ConversionOptions(golden="golden.npz")
     convert(SOURCE, "model.mpk", golden="golden.npz")
     with open_checkpoint(SOURCE) as checkpoint:
-        assert is_current(Path("model.mpk"), checkpoint, options)
+        plan = plan_record(checkpoint, ConversionOptions())
+        assert is_current(Path("model.mpk"), plan, "golden.npz")
         write_npz(Path("golden.npz"), {**arrays, "output": arrays["output"] + 1})
-        assert not is_current(Path("model.mpk"), checkpoint, options)
-        assert is_current(Path("model.mpk"), checkpoint, ConversionOptions())
+        assert not is_current(Path("model.mpk"), plan, "golden.npz")
+        assert is_current(Path("model.mpk"), plan, None)
         convert(SOURCE, "model.mpk", golden="golden.npz")
-        assert is_current(Path("model.mpk"), checkpoint, options)
+        assert is_current(Path("model.mpk"), plan, "golden.npz")
         Path("model.golden.mpk").unlink()
-        assert not is_current(Path("model.mpk"), checkpoint, options)
+        assert not is_current(Path("model.mpk"), plan, "golden.npz")
 
 
 def test_a_checkpoint_is_never_overwritten_by_it() -> None:

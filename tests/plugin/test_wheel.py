@@ -15,6 +15,7 @@ import pytest
 from hatch_wheelweights import wheel as wheel_module
 from hatch_wheelweights.errors import ConfigError
 from hatch_wheelweights.wheel import BLOCK_BYTES, add_records
+from wheelweights import RecordError
 from looking.wheels import assert_sound, local_header, local_headers, members, read_member
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ def test_rejects_a_path_that_the_wheel_has_already(wheel: Path, file: Callable[.
 
 def test_a_failure_leaves_the_wheel_and_nothing_else(wheel: Path, file: Callable[..., Path], tmp_path: Path) -> None:
     before = wheel.read_bytes()
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(RecordError, match="No such file"):
         add_records(wheel, {"demo/a.mpk": file(NOISE), "demo/b.mpk": tmp_path / "missing"}, "deflated")
     assert wheel.read_bytes() == before
     assert list(wheel.parent.iterdir()) == [wheel]

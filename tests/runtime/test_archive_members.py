@@ -15,7 +15,7 @@ import pytest
 
 from making.zips import Member, zip_archive
 from wheelweights import RecordError
-from wheelweights.package import INFLATED_RATIO, MAX_INFLATED, member_bytes
+from wheelweights.archives import INFLATED_RATIO, MAX_INFLATED, member_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path

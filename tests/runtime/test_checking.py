@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import wheelweights as ww
 from wheelweights import nn
-from wheelweights.golden import arguments, by_part, golden_path, name_of, names_fault, tensors_digest
+from wheelweights.golden import arguments, by_part, golden_path, name_of, names_fault
 from wheelweights.record import read_record
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def written(arrays: Mapping[str, Any], golden: Mapping[str, Any] | None = None, 
     ww.write_record("model.mpk", arrays)
     record = ww.open_record("model.mpk")
     if golden is not None:
-        about = {"golden": {"tensors": tensors_digest(record)}, **metadata}
+        about = {"golden": {"tensors": record.tensors_digest}, **metadata}
         ww.write_record("model.golden.mpk", {key: np.asarray(one) for key, one in golden.items()}, metadata=about)
     return record
 
@@ -498,7 +498,7 @@ def test_the_digest_is_of_the_tensors_alone() -> None:
     def digest(arrays: dict[str, Any], **options: Any) -> str:
         ww.write_record("a.mpk", arrays, **options)
         with ww.open_record("a.mpk") as opened:
-            return tensors_digest(opened)
+            return opened.tensors_digest
 
     first = digest({"a": X, "b": X + 1})
     assert digest({"b": X + 1, "a": X}, metadata={"x": 1}, source_keys={"a": "c"}) == first

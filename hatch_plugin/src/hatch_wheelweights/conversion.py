@@ -7,10 +7,11 @@ which all records of one source share. One function for the build hook, the comm
 
 from __future__ import annotations
 
+import fnmatch
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Final
 
 from hatch_wheelweights._version import __version__
@@ -24,16 +25,29 @@ from hatch_wheelweights.options.toml import toml_name
 from hatch_wheelweights.steps.report import debug_table
 from wheelweights import RecordError, open_record, write_record
 from wheelweights.errors import SHOWN_ITEMS, backticked, listed
+from wheelweights.formats import HEAD_BYTES, Format, format_of, what_it_is
+from wheelweights.parts import parts_of
 from wheelweights.plain import is_dict
 
 if TYPE_CHECKING:
     from hatch_wheelweights.goldens import GoldenPlan
     from hatch_wheelweights.opening import Checkpoint
+    from hatch_wheelweights.options.distribution import Distribution
     from hatch_wheelweights.steps.configuration import Configuration
     from hatch_wheelweights.steps.pipeline import StateDict
     from hatch_wheelweights.steps.report import Report
 
-__all__ = ["Conversion", "Plan", "convert", "convert_file", "is_current", "plan_record", "write_plan"]
+__all__ = [
+    "Conversion",
+    "Plan",
+    "check_kept",
+    "convert",
+    "convert_file",
+    "is_current",
+    "plan_record",
+    "stamped",
+    "write_plan",
+]
 
 GENERATOR: Final = f"hatch-wheelweights {__version__}"
 _NO_DIGEST: Final = "0" * 64
@@ -180,29 +194,86 @@ def _of_values(report: Report) -> list[str]:
     return [f"left out {listed(report.values)}: no tensors"] if report.values else []
 
 
-def is_current(output: Path, checkpoint: Checkpoint, options: ConversionOptions) -> bool:
-    """Tell whether a record, and the golden record beside it, is what converting with these options would give."""
+# Records that are there already
+
+
+def stamped(plan: Plan, folder: Path) -> Plan:
+    """Return the plan of a record that an editable install finds in a folder of the tree.
+
+    Its metadata say how large the files of the checkpoint are and when they were written, so that a program can see by
+    asking the system, and without reading anything, that they have changed since.
+    """
+    files: list[list[str | int]] = []
+    for file in plan.checkpoint.files:
+        state = file.stat()
+        files.append([PurePath(os.path.relpath(file, folder)).as_posix(), state.st_size, state.st_mtime_ns])
+    return replace(plan, metadata={**plan.metadata, "editable": {"files": files}})
+
+
+def is_current(output: Path, plan: Plan, golden: str | os.PathLike[str] | None) -> bool:
+    """Tell whether a record, and the golden record beside it, is what writing this plan would give."""
     try:
-        metadata = open_record(output).metadata
+        metadata = open_record(output, index=True).metadata
     except RecordError:
         return False
+    digest = plan.checkpoint.start_digest().result()
+    expected = {**plan.metadata, "source": {**plan.metadata["source"], "sha256": digest}}
+    told = ("generator", "source", "options", "user", "editable", "parts")  # the configuration follows from them
+    return all(metadata.get(name) == expected.get(name) for name in told) and (
+        golden is None or golden_is_current(golden, output, GENERATOR)
+    )
+
+
+def check_kept(output: Path, options: RecordOptions, distribution: Distribution | None) -> None:
+    """Check that the record in an unpacked sdist is sound, and the one that pyproject.toml asks for.
+
+    With a `distribution`, it has no tensors, but names parts of that. Which release made it does not matter. Raises
+    RecordError, which names the record.
+    """
+    for file in (output, *([golden_output(output)] if options.golden is not None else [])):
+        open_record(file, index=True).verify()
+    metadata = open_record(output, index=True).metadata
     source = metadata.get("source")
-    return (
-        is_dict(source)
-        and metadata.get("generator") == GENERATOR
-        and metadata.get("options", {}) == _options(options)
-        and metadata.get("user", {}) == dict(options.metadata)
-        and source.get("name") == checkpoint.path.name
-        and source.get("sha256") == checkpoint.start_digest().result()
-        and (options.golden is None or golden_is_current(options.golden, output, GENERATOR))
+    name, wanted = str(source.get("name")) if is_dict(source) else "", PurePath(options.source).name
+    if not fnmatch.fnmatchcase(name, wanted) and name != wanted:
+        raise _other_record(output, f"made from {backticked(wanted)}, found one from {backticked(name)}")
+    found, expected = metadata.get("options", {}), _options(options)
+    different = [key for key in sorted({*found, *expected}) if found.get(key) != expected.get(key)]
+    different += ["metadata"] if metadata.get("user", {}) != dict(options.metadata) else []
+    if different:
+        raise _other_record(output, f"made with the options in pyproject.toml, found others: {listed(different)}")
+    parts = {(part.distribution, part.version) for part in parts_of(metadata, os.fspath(output))}
+    if not parts and distribution is not None:
+        raise _other_record(output, f"whose tensors are in {backticked(distribution.name)}, found one that has them")
+    if parts and (distribution is None or not all(distribution.has(*part) for part in parts)):
+        named = ", ".join(f"{name} {version}" for name, version in sorted(parts))
+        raise _other_record(output, f"that goes with the table, found one whose tensors are in {named}")
+
+
+def _other_record(output: Path, expected: str) -> RecordError:
+    return RecordError(
+        f"expected a record {expected}",
+        path=os.fspath(output),
+        remedy="This is an unpacked sdist, with the record in the place of the checkpoint: change the table in the "
+        "project itself, and make the sdist again.",
     )
 
 
 def _refuse_overwriting(checkpoint: Checkpoint, output: Path) -> None:
+    """Raise an error where the output is a file that is no record of ours: only those are replaced."""
     if output.exists() and any(output.samefile(file) for file in checkpoint.files):
         raise CheckpointError(
             "expected another file as output, found the checkpoint itself", remedy="Give the record a name of its own."
         )
+    if output.is_file():
+        with output.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+        if format_of(head) is not Format.RECORD:
+            raise RecordError(
+                f"expected no file there but a record, which is replaced; found {what_it_is(head)}",
+                path=os.fspath(output),
+                remedy="Give the record another name, or remove the file.",
+            )
 
 
 def _metadata(

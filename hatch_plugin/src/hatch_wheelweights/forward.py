@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import numpy as np
 
 from hatch_wheelweights.errors import ConfigError, Fault, Place
+from wheelweights.atomic import appearing_whole
 from wheelweights.dtypes import dtype_name
 from wheelweights.errors import DtypeError, WheelweightsError, backticked, did_you_mean
 from wheelweights.golden import MODEL, Name, input_place, leaves, names_fault
 from wheelweights.plain import is_mapping, is_sequence
-from wheelweights.record import appearing_whole
 
 if TYPE_CHECKING:
     import os

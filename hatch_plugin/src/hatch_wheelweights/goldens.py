@@ -15,7 +15,7 @@ from hatch_wheelweights.checkpoint.npz import open_npz
 from hatch_wheelweights.errors import CheckpointError
 from hatch_wheelweights.steps.parts import new_names
 from wheelweights import RecordError, open_record, write_record
-from wheelweights.golden import MODEL, by_part, golden_path, names_fault, tensors_digest
+from wheelweights.golden import MODEL, by_part, golden_path, names_fault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -72,7 +72,7 @@ def write_golden(plan: GoldenPlan, record: Path, metadata: Mapping[str, Any]) ->
     """
     output = golden_output(record)
     with open_record(record) as opened:
-        tensors = tensors_digest(opened)
+        tensors = opened.tensors_digest
     about = {"name": plan.npz.file.path.name, "sha256": digest([plan.npz.file]), "tensors": tensors}
     write_record(
         output,
@@ -88,7 +88,7 @@ def golden_is_current(path: str | os.PathLike[str], record: Path, generator: str
     """Tell whether the golden record beside a record is what writing it again from this `.npz` would give."""
     try:
         with open_record(golden_output(record)) as golden, open_record(record) as opened:
-            metadata, tensors = golden.metadata, tensors_digest(opened)
+            metadata, tensors = golden.metadata, opened.tensors_digest
     except RecordError:
         return False
     npz = open_npz(Path(path))

@@ -1,4 +1,4 @@
-"""Putting records into a built wheel.
+"""Putting records into a built wheel, and wheels that hold nothing else.
 
 Knows as much of the zip format as a wheel needs, and of RECORD, the wheel's own list of files. Knows neither hatchling
 nor options, nor what a record holds: it is handed files and the places they go to.
@@ -7,7 +7,7 @@ nor options, nor what a record holds: it is handed files and the places they go 
 that something else deflated. So the headers are packed here, after PKWARE's APPNOTE 6.3.10. They are final only when
 the sizes are known, so there are no data descriptors, and zip64 fields stand exactly where a number does not fit its
 field. Nothing depends on the clock: records carry the date of RECORD, which the builder took from SOURCE_DATE_EPOCH.
-Deflated bytes are those of ISA-L's fastest useful level: the same for the same `isal` on the same kind of processor.
+Deflated bytes are those of ISA-L's fastest useful level: the same for the same `isal` on processors of one kind.
 """
 
 from __future__ import annotations
@@ -17,22 +17,23 @@ import csv
 import hashlib
 import io
 import os
-import shutil
 import struct
-import tempfile
 import zipfile
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from isal import isal_zlib
 
 from hatch_wheelweights.errors import ConfigError, Fault
+from wheelweights.atomic import appearing_whole
 from wheelweights.errors import backticked
+from wheelweights.formats import INTERRUPTED_BUILD
 
 if TYPE_CHECKING:
+    import time
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
-__all__ = ["add_records"]
+__all__ = ["add_records", "taken_place", "write_wheel"]
 
 ALIGNMENT = 64
 BLOCK_BYTES = 1 << 20
@@ -60,27 +61,45 @@ def add_records(wheel: Path, records: Mapping[str, Path], compression: str) -> N
     """Put each file of `records` into the wheel at its distribution path, and list it in RECORD.
 
     `compression` is "deflated", or "stored": then a record's bytes begin on a 64-byte boundary of the wheel, so that
-    they can be mapped inside it. The other members keep their bytes; the records come before the dist-info folder,
-    RECORD comes last. The new wheel replaces the old one at once; on any failure the old one stays as it is. Extra
+    they can be mapped inside it. Where the wheel has a stub at such a path, which says that its build was interrupted,
+    the record takes its place. The other members keep their bytes; the records come before the dist-info folder, RECORD
+    comes last. The new wheel replaces the old one at once; on any failure the old one stays as it is. Extra
     fields and comments in the old wheel (the wheel builder writes none) are dropped. Raises ConfigError when the wheel
     already has a file at one of the paths.
     """
-    handle, name = tempfile.mkstemp(dir=wheel.parent, prefix=f".{wheel.name}.", suffix=".tmp")
-    half_made = Path(name)
-    try:
-        with os.fdopen(handle, "w+b") as target, wheel.open("rb") as source:
-            _rewrite(source, target, records, compression)
-        shutil.copymode(wheel, half_made)
-        half_made.replace(wheel)
-    except BaseException:
-        half_made.unlink(missing_ok=True)
-        raise
+    mode = wheel.stat().st_mode
+    with appearing_whole(wheel) as target, wheel.open("rb") as source:
+        _rewrite(source, target, records, compression)
+    wheel.chmod(mode)
+
+
+def write_wheel(wheel: Path, files: Mapping[str, Path | bytes], compression: str, date: time.struct_time) -> None:
+    """Write a wheel from nothing: files by their places, in their order, then RECORD.
+
+    The places of the dist-info folder come last. Records are compressed as `compression` says, other files deflated;
+    everything gets one date, in UTC. The wheel appears whole or not at all.
+    """
+    dist_info = list(files)[-1].partition("/")[0]
+    listing = zipfile.ZipInfo(f"{dist_info}/RECORD", date[:6])
+    rows: list[list[str]] = []
+    with appearing_whole(wheel) as target:
+        new = _ZipWriter(target)
+        for place, file in files.items():
+            with io.BytesIO(file) if isinstance(file, bytes) else file.open("rb") as content:
+                member = _like(listing, place, "deflated" if isinstance(file, bytes) else compression, REGULAR_FILE_644)
+                digest, size = new.add(member, content)
+            rows.append([place, f"sha256={digest}", str(size)])
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows([*rows, [listing.filename, "", ""]])
+        content = io.BytesIO(text.getvalue().encode())
+        new.add(_like(listing, listing.filename, "deflated", REGULAR_FILE_644), content)
+        new.close()
 
 
 def _rewrite(source: BinaryIO, target: BinaryIO, records: Mapping[str, Path], compression: str) -> None:
     """Write the new wheel: package files, records, the rest of dist-info, RECORD."""
     with zipfile.ZipFile(source) as old:
-        members = old.infolist()
+        members = [member for member in old.infolist() if member.filename not in records or not _is_stub(old, member)]
         listing = next(member for member in members if _is_listing(member.filename))
         rows = list(csv.reader(io.StringIO(old.read(listing).decode(), newline="")))
     _reject_taken(records, {member.filename for member in members})
@@ -97,7 +116,7 @@ def _rewrite(source: BinaryIO, target: BinaryIO, records: Mapping[str, Path], co
     for member in members:
         if member.filename.startswith(dist_info) and member is not listing:
             new.copy(source, member)
-    text = _with_rows(rows, added, dist_info)
+    text = _with_rows([row for row in rows if row[0] not in records], added, dist_info)
     new.add(_like(listing, listing.filename, "deflated", listing.external_attr), io.BytesIO(text.encode()))
     new.close()
 
@@ -106,13 +125,19 @@ def _is_listing(name: str) -> bool:
     return name.endswith(".dist-info/RECORD") and name.count("/") == 1
 
 
+def _is_stub(wheel: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
+    """Return whether a member says that the build was interrupted before its record was put in."""
+    return member.file_size == len(INTERRUPTED_BUILD) and wheel.read(member) == INTERRUPTED_BUILD
+
+
 def _reject_taken(records: Mapping[str, Path], names: set[str]) -> None:
     taken = sorted(records.keys() & names)
     if taken:
-        raise ConfigError(*(_taken(path) for path in taken))
+        raise ConfigError(*map(taken_place, taken))
 
 
-def _taken(path: str) -> Fault:
+def taken_place(path: str) -> Fault:
+    """Return the fault of a place in the wheel where another file is."""
     return Fault(
         None,
         f"expected {backticked(path)} in the wheel to come from this hook alone, found another file there",

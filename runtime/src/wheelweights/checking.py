@@ -25,7 +25,7 @@ from wheelweights.errors import (
     listed,
     printable,
 )
-from wheelweights.golden import MODEL, Name, arguments, by_part, golden_path, leaves, names_fault, tensors_digest
+from wheelweights.golden import MODEL, Name, arguments, by_part, golden_path, leaves, names_fault
 from wheelweights.keys import Keys
 from wheelweights.names import in_order, join
 from wheelweights.plain import is_dict, is_sequence
@@ -144,7 +144,7 @@ def _golden(net: object, record: object) -> Record:
     if fault := names_fault(golden):
         raise RecordError(fault, path=golden.path, remedy="Build it again.")
     made_for = golden.metadata.get("golden")
-    if not is_dict(made_for) or made_for.get("tensors") != tensors_digest(record):
+    if not is_dict(made_for) or made_for.get("tensors") != record.tensors_digest:
         raise CheckError(
             f"expected the outputs of the model in {backticked(record.path)}, found those of other weights",
             path=golden.path,

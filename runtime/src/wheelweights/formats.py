@@ -11,10 +11,12 @@ from typing import Final
 
 from wheelweights.errors import quoted
 
-__all__ = ["HEAD_BYTES", "RECORD_ENTRY", "Format", "format_of", "what_it_is"]
+__all__ = ["HEAD_BYTES", "INTERRUPTED_BUILD", "RECORD_ENTRY", "Format", "format_of", "what_it_is"]
 
 HEAD_BYTES: Final = 64  # as many of a file's bytes as `format_of` looks at
 RECORD_ENTRY: Final = b"\xa6format\xacwheelweights"  # the first entry of the map that a record is
+# What a build leaves at a record's place until the record is there
+INTERRUPTED_BUILD: Final = b"wheelweights: the build of this wheel was interrupted before this record was put into it\n"
 
 
 class Format(Enum):
@@ -22,7 +24,9 @@ class Format(Enum):
 
     EMPTY = "an empty file"
     LFS_POINTER = "a Git LFS pointer"
+    ANNEX_POINTER = "a git-annex pointer"
     RECORD = "a wheelweights record"
+    INTERRUPTED = "what a build that was interrupted left in its place"
     BURN_RECORD = "a record written by Burn"
     ZIP = "a zip archive (a PyTorch checkpoint or a wheel)"
     PYTORCH_LEGACY = "a PyTorch checkpoint (torch < 1.6)"
@@ -43,6 +47,8 @@ def _after_count(entry: bytes, entries: range) -> tuple[bytes, ...]:
 # The first that matches counts: a pickle's one byte is also that of torch's legacy format
 _FIRST_BYTES: Final[dict[Format, tuple[bytes, ...]]] = {
     Format.LFS_POINTER: (b"version https://git-lfs.github.com/spec",),
+    Format.ANNEX_POINTER: (b"/annex/objects/",),
+    Format.INTERRUPTED: (INTERRUPTED_BUILD[:HEAD_BYTES],),
     Format.RECORD: _after_count(RECORD_ENTRY, range(1, 16)),  # of any version
     Format.BURN_RECORD: _after_count(b"\xa8metadata", range(2, 4)),
     Format.ZIP: (b"PK\x03\x04",),

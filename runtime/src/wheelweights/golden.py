@@ -12,8 +12,6 @@ Its metadata says which record it was made for: `golden` holds, as `tensors`, th
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
@@ -22,8 +20,6 @@ from wheelweights.plain import is_mapping, is_sequence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-
-    from wheelweights.record import Record
 
 __all__ = [
     "MODEL",
@@ -35,7 +31,6 @@ __all__ = [
     "leaves",
     "name_of",
     "names_fault",
-    "tensors_digest",
 ]
 
 T = TypeVar("T")
@@ -50,17 +45,6 @@ _PLACE: Final = re.compile("0|[1-9][0-9]{0,8}")
 def golden_path(path: str) -> str:
     """Return the path or name of the golden record that belongs to the record at a path."""
     return f"{path.removesuffix('.mpk')}.golden.mpk"
-
-
-def tensors_digest(record: Record) -> str:
-    """Return the SHA-256 of what a record's header says of its tensors: keys, dtypes, shapes and CRC-32.
-
-    Two records have the same digest if they hold the same tensors, whatever else they say and whenever they were made.
-    CRC-32 tells mistakes apart, not forgeries. No tensor is read.
-    """
-    infos = ((key, record.info(key)) for key in sorted(record))
-    facts = [(key, info.dtype, info.shape, info.crc32) for key, info in infos]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 # Names

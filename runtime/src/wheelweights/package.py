@@ -1,48 +1,36 @@
 """Records of installed packages, by package and name.
 
-Knows where an installed package keeps its files: in a folder, or in a zip archive that it is imported from; so it knows
-how a zip archive holds a member. Knows nothing of the record's bytes.
+Knows where an installed package keeps its files: in a folder, or in a zip archive that it is imported from. Knows
+nothing of the record's bytes.
 """
 
 from __future__ import annotations
 
 import os
-import struct
-import zlib
-from mmap import ACCESS_READ
-from mmap import mmap as map_file
+import warnings
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wheelweights.archives import member_bytes
 from wheelweights.errors import MissingRecordError, RecordError, backticked, did_you_mean, listed, quoted
+from wheelweights.parts import join, parts_of
+from wheelweights.plain import is_dict, is_sequence
 from wheelweights.record import Record, aligned_buffer, open_record, read_only, read_record
 
 if TYPE_CHECKING:
     import zipfile
-    from collections.abc import Iterator
+    from importlib.metadata import Distribution
     from importlib.resources.abc import Traversable
     from types import ModuleType
-    from typing import BinaryIO
 
     from numpy.typing import NDArray
 
-__all__ = ["INFLATED_RATIO", "MAX_INFLATED", "load", "member_bytes", "resource_bytes"]
+    from wheelweights.parts import Part
 
-# Weights deflate to nine tenths; a member that claims to inflate far beyond this is made to fill the memory
-MAX_INFLATED: Final = 256 << 20  # of a deflated member, plus INFLATED_RATIO times its deflated size
-INFLATED_RATIO: Final = 64
-
-_CHUNK: Final = 1 << 20
-_STORED, _DEFLATED = 0, 8
-_DESCRIPTOR_FLAG: Final = 0x8  # CRC-32 and sizes follow the data; the local header lacks them
-_UTF8_FLAG: Final = 0x800
-_KNOWN_FLAGS: Final = _DESCRIPTOR_FLAG | _UTF8_FLAG | 0x6  # and: how hard deflate tried
-_ZIP64: Final = 1
-_SEE_ZIP64: Final = 0xFFFFFFFF
-_SIGNATURE: Final = b"PK\x03\x04"
-_LOCAL: Final = struct.Struct("<4s2x2H4x3L2H")  # x: versions and times
+__all__ = ["load", "resource_bytes"]
 
 
 def load(
@@ -51,9 +39,12 @@ def load(
     """Open a record that an installed package ships.
 
     `name` is the record's path inside the package. A package imported from a zip archive works too: a stored member
-    is mapped inside the archive, a deflated one is read into memory. `mmap`, `widen` and `verify` as for `open_record`.
-    Raises RecordError if there is no such record, with the possible causes and the command that repairs the
-    installation.
+    is mapped inside the archive, a deflated one is read into memory. A record whose tensors are in distributions of
+    their own is opened over all of them; nothing is copied. `mmap`, `widen` and `verify` as for `open_record`.
+
+    Warns, with the command, if this is an editable install and the checkpoint has changed since the record was made.
+    Raises RecordError if there is no such record or part of it, with the possible causes and the command that repairs
+    the installation.
     """
     shown = package if isinstance(package, str) else package.__name__
     if not name or name.startswith("/") or "\\" in name or ".." in name.split("/"):
@@ -64,11 +55,54 @@ def load(
         resource = resource.joinpath(part)
     if not _is_file(resource):
         raise _not_found(shown, name, folder)
-    if isinstance(resource, Path):
-        return open_record(resource, mmap=mmap, widen=widen, verify=verify)
-    data = resource_bytes(resource, mmap=mmap)
     reopen = _loaded, (name, shown, mmap, widen, verify)
-    return read_record(data, path=str(resource), widen=widen, verify=verify, reopen=reopen)
+    if isinstance(resource, Path):
+        record = open_record(resource, mmap=mmap, widen=widen, index=True)
+        _warn_of_changes(record, resource, shown)
+    else:
+        data = resource_bytes(resource, mmap=mmap)
+        record = read_record(data, path=str(resource), widen=widen, index=True, reopen=reopen)
+    if not record and parts_of(record.metadata, record.path):
+        record = join(record, partial(_part, mmap=mmap), widen=widen, reopen=reopen)
+    if verify:
+        record.verify()
+    return record
+
+
+def _part(part: Part, *, mmap: bool) -> Record:
+    """Open a part; raise MissingRecordError where its distribution is not installed."""
+    import importlib.util  # noqa: PLC0415 (only for records in parts)
+
+    if importlib.util.find_spec(part.package) is None:
+        raise MissingRecordError(f"no package {backticked(part.package)}")
+    record = load(part.package, part.name, mmap=mmap)
+    if parts_of(record.metadata, record.path):
+        raise RecordError("a part that has parts itself")
+    return record
+
+
+def _warn_of_changes(record: Record, path: Path, package: str) -> None:
+    """Warn if this is the record of an editable install, and the checkpoint is not what it was made from any more.
+
+    Costs a question to the system for each file of the checkpoint, and nothing in other installations.
+    """
+    editable = record.metadata.get("editable")
+    files: object = editable.get("files") if is_dict(editable) else None
+    for entry in files if is_sequence(files) else ():
+        if not is_sequence(entry) or len(entry) != 3 or not isinstance(entry[0], str):
+            continue
+        file = path.parent / entry[0]
+        try:
+            state = file.stat()
+        except (OSError, ValueError):  # an editable install without the checkpoint
+            continue
+        if [state.st_size, state.st_mtime_ns] != list(entry[1:]):
+            text = (
+                f"{path}: the checkpoint {os.path.normpath(file)} has changed since this record was made from it\n"
+                f"  Make it again, in its project: pip install -e . (uv: uv sync --reinstall-package "
+                f"{_distribution_of(package) or 'NAME'})."
+            )
+            warnings.warn(text, UserWarning, stacklevel=3)
 
 
 def _loaded(name: str, package: str, mmap: bool, widen: bool, verify: bool) -> Record:
@@ -131,7 +165,9 @@ def _not_found(package: str, name: str, folder: Traversable) -> RecordError:
             "build-system.requires; or this is an editable install from before the record was declared.",
         ],
         remedy=f"Reinstall it: pip install --force-reinstall {distribution}; in its own project: pip install -e . "
-        f"(uv: uv sync --reinstall-package {distribution}).",
+        f"(uv: uv sync --reinstall-package {distribution})."
+        if distribution
+        else f"Reinstall the distribution that {backticked(package)} belongs to; in its own project: pip install -e .",
     )
 
 
@@ -143,131 +179,23 @@ def _records_in(folder: Traversable) -> list[str]:
         return []
 
 
-def _distribution_of(package: str) -> str:
+def _distribution_of(package: str) -> str | None:
+    """Return the distribution that a package belongs to; None if that cannot be told.
+
+    Several distributions can have packages below one top-level name: the one counts that lists files of this package.
+    An editable install lists none; it is taken to be named like the package.
+    """
     import importlib.metadata  # noqa: PLC0415 (only for the error)
 
-    top = package.partition(".")[0]
-    return next(iter(importlib.metadata.packages_distributions().get(top, [])), top)
+    top, _, below_top = package.partition(".")
+    candidates = sorted(set(importlib.metadata.packages_distributions().get(top, [])))
+    below = f"{package.replace('.', '/')}/"
+    found = [name for name in candidates if _lists(importlib.metadata.distribution(name), below)]
+    if not candidates and not below_top:
+        return top
+    return found[0] if len(found) == 1 else None
 
 
-# Members of zip archives (PKWARE's APPNOTE 6.3.10)
-
-
-def member_bytes(archive: str | os.PathLike[str], member: zipfile.ZipInfo, *, mmap: bool = True) -> NDArray[np.uint8]:
-    """Return the bytes of a member of a zip archive, read-only: mapped if it is stored, else read into memory.
-
-    `member` is an entry of the central directory, as `zipfile` reads it. It is believed only as far as the member's
-    local header and the size of the archive agree with it. A deflated member may inflate to `MAX_INFLATED` bytes plus
-    `INFLATED_RATIO` times its deflated size. The CRC-32 of what is read into memory is checked; that of a mapped member
-    is not, because checking reads all of it.
-
-    Raises RecordError, which names archive and member.
-    """
-    shown = f"{os.fspath(archive)}/{member.filename}"
-    try:
-        with Path(archive).open("rb") as file:
-            start = _start_of_data(file, member)
-            if mmap and member.compress_type == _STORED:
-                whole = map_file(file.fileno(), 0, access=ACCESS_READ)
-                return np.frombuffer(whole, np.uint8, member.file_size, start)
-            file.seek(start)
-            return _in_memory(file, member)
-    except RecordError as error:
-        error.path = shown
-        raise
-    except (OSError, ValueError, struct.error) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise RecordError(f"cannot be read: {reason}", path=shown) from error
-
-
-def _start_of_data(file: BinaryIO, member: zipfile.ZipInfo) -> int:
-    """Return where the bytes of a member begin, checked to lie in the file; its two headers must agree."""
-    method, flags = member.compress_type, member.flag_bits
-    if method not in (_STORED, _DEFLATED) or flags & ~_KNOWN_FLAGS:
-        fact = f"expected a stored or deflated member of an archive, found method {method} with flags {flags:#06x}"
-        raise RecordError(fact, remedy="Zip it again, stored or deflated.")
-    if method == _STORED and member.compress_size != member.file_size:
-        raise _doubtful(
-            f"expected one size of a stored member, found {member.compress_size:,} and {member.file_size:,}"
-        )
-    there = os.fstat(file.fileno()).st_size
-    if not 0 <= member.header_offset <= there - _LOCAL.size:
-        raise _doubtful(f"expected its header before byte {there:,}, found byte {member.header_offset:,}")
-    file.seek(member.header_offset)
-    start = member.header_offset + _local_header(file, member)
-    if start + member.compress_size > there:
-        raise _doubtful(f"expected its end before byte {there:,}, found byte {start + member.compress_size:,}")
-    return start
-
-
-def _local_header(file: BinaryIO, member: zipfile.ZipInfo) -> int:
-    """Read a local header, which another reader may believe, check that it says what `member` does; return its size."""
-    header: tuple[bytes, int, int, int, int, int, int, int] = _LOCAL.unpack(file.read(_LOCAL.size))
-    signature, flags, method, *claims, name_size, extra_size = header
-    name, extra = file.read(name_size), file.read(extra_size)
-    found = signature, flags, method, name.decode("utf-8" if flags & _UTF8_FLAG else "cp437", "replace")
-    if found != (_SIGNATURE, member.flag_bits, member.compress_type, member.orig_filename):
-        raise _doubtful("expected one name, method and set of flags in its two headers, found others")
-    sizes = member.CRC, member.compress_size, member.file_size
-    if not flags & _DESCRIPTOR_FLAG and _wide(claims, extra) != sizes:
-        raise _doubtful("expected one CRC-32 and one size in its two headers, found others")
-    return _LOCAL.size + name_size + extra_size
-
-
-def _wide(claims: list[int], extra: bytes) -> tuple[int, ...]:
-    """Return CRC-32, deflated size and size, the sizes from the zip64 field where they are all ones."""
-    crc, compressed, size = claims
-    at = 0
-    while _SEE_ZIP64 in (compressed, size) and at + 4 <= len(extra):
-        kind, length = struct.unpack_from("<2H", extra, at)
-        if kind == _ZIP64 and length >= 16 and at + 20 <= len(extra):
-            size, compressed = struct.unpack_from("<2Q", extra, at + 4)
-            break
-        at += 4 + length
-    return crc, compressed, size
-
-
-def _in_memory(file: BinaryIO, member: zipfile.ZipInfo) -> NDArray[np.uint8]:
-    """Read a member, whose data come next in the file, into memory that begins on a 64-byte boundary."""
-    limit = MAX_INFLATED + INFLATED_RATIO * member.compress_size
-    if member.file_size > limit:
-        raise RecordError(
-            f"expected at most {limit:,} bytes from {member.compress_size:,} deflated ones, found {member.file_size:,}",
-            expected=limit,
-            found=member.file_size,
-            remedy="Store it in the archive instead, if it is yours.",
-        )
-    data = aligned_buffer(member.file_size)
-    filled = 0
-    for chunk in _chunks(file, member):
-        filled += len(chunk)
-        if filled > data.size:
-            break
-        data[filled - len(chunk) : filled] = np.frombuffer(chunk, np.uint8)
-    if filled != data.size:
-        raise _doubtful(f"expected {data.size:,} bytes, found {'more' if filled > data.size else format(filled, ',')}")
-    if (crc := zlib.crc32(data.data)) != member.CRC:
-        raise _doubtful(f"damaged: expected CRC-32 {member.CRC:08x}, found {crc:08x}")
-    return read_only(data)
-
-
-def _chunks(file: BinaryIO, member: zipfile.ZipInfo) -> Iterator[bytes]:
-    """Yield the bytes of a member in chunks of at most 1 MiB, inflated."""
-    inflater = None if member.compress_type == _STORED else zlib.decompressobj(-zlib.MAX_WBITS)
-    left = member.compress_size
-    while left and (taken := file.read(min(left, _CHUNK))):
-        left -= len(taken)
-        if inflater is None:
-            yield taken
-            continue
-        try:
-            while chunk := inflater.decompress(taken, _CHUNK):
-                yield chunk
-                taken = inflater.unconsumed_tail
-        except zlib.error as error:
-            raise _doubtful(f"damaged: {error}") from error
-
-
-def _doubtful(fact: str) -> RecordError:
-    """Return the error for a member that is damaged, or made to be read in two ways."""
-    return RecordError(fact, remedy="Get the archive again, or build it again.")
+def _lists(distribution: Distribution, below: str) -> bool:
+    files = distribution.files
+    return files is None or any(file.as_posix().startswith(below) for file in files)

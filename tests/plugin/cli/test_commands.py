@@ -19,7 +19,7 @@ from making.small_files import write
 @pytest.mark.parametrize("command", [["inspect"], ["verify"], ["convert"], ["config", "--key", "a"], ["diff"]])
 def test_a_file_that_is_not_there_is_told_in_words(command: list[str]) -> None:
     ww.write_record("there.mpk", {})
-    second = ["there.mpk"] if command[0] in ("convert", "diff") else []
+    second = {"convert": ["new.mpk"], "diff": ["there.mpk"]}.get(command[0], [])
     message = "Error: not there.pt: cannot be opened: No such file or directory\n  Check the path.\n"
     assert refusal(*command, "not there.pt", *second) == message
 

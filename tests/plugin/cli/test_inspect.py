@@ -195,6 +195,8 @@ def test_inspect_prints_json_for_machines() -> None:
         "problem": None,
         "top_level": {},
         "records": [],
+        "parts": [],
+        "part_of": None,
     }
     assert first == {
         "key": "layers.0.w",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 LONG = 60_000
 EMPTY = {"crc32": zlib.crc32(b"")}
-COMMANDS = [["inspect"], ["inspect", "--json"], ["inspect", "--html", "out.html"], ["verify"]]
+COMMANDS = [["inspect"], ["inspect", "--json"], ["inspect", "--html", "out.html", "--force"], ["verify"]]
 
 
 def ties(n: int) -> bytes:

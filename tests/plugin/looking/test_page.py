@@ -25,7 +25,7 @@ def test_inspect_writes_one_page_that_needs_nothing_else() -> None:
 def test_no_name_of_a_file_reaches_the_page_unescaped() -> None:
     hostile_checkpoints()
     for file in ("flat.pt", "deep.pt"):
-        run("inspect", file, "--html", "page.html")
+        run("inspect", file, "--html", "page.html", "--force")
         page = Path("page.html").read_text(encoding="utf-8")
         assert "alert(1)&lt;/script&gt;" in page
         assert "<script>alert" not in page
@@ -50,7 +50,8 @@ def test_a_page_spells_options_as_flags() -> None:
     nested_checkpoint()
     run("inspect", "nested.pt", "--html", "page.html")
     assert "Add: --top-level-key model</pre>" in Path("page.html").read_text(encoding="utf-8")
-    run("inspect", "nested.pt", "--top-level-key", "model", "--key-remap", "nothing", "x", "--html", "page.html")
+    options = ["--top-level-key", "model", "--key-remap", "nothing", "x"]
+    run("inspect", "nested.pt", *options, "--html", "page.html", "--force")
     assert "<li>--key-remap[0] matches nothing: `nothing` -&gt; `x`" in Path("page.html").read_text(encoding="utf-8")
 
 

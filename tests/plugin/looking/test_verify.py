@@ -128,20 +128,34 @@ def rows(**changed: str) -> str:
     return "".join(by_file.values())
 
 
-def test_a_true_listing_may_leave_itself_out_and_has_other_digests_than_sha256() -> None:
+@pytest.mark.parametrize("algorithm", ["sha256", "sha384", "sha512", "sha3_256", "sha3_512", "blake2b", "blake2s"])
+def test_a_true_listing_may_leave_itself_and_sizes_out_and_has_other_digests_than_sha256(algorithm: str) -> None:
     import base64
     import hashlib
 
-    digest = base64.urlsafe_b64encode(hashlib.sha512(b"Name: demo\n").digest()).rstrip(b"=").decode()
-    for listing in (rows(), rows(record=""), rows(about=f"{FILES[2]},sha512={digest},11\r\n")):
+    digest = base64.urlsafe_b64encode(hashlib.new(algorithm, b"Name: demo\n").digest()).rstrip(b"=").decode()
+    other = f"{FILES[2]},{algorithm}={digest},"
+    for listing in (rows(), rows(record=""), rows(about=f"{other}11\r\n"), rows(about=f"{other}\n")):
         write(WHEEL, wheel(files(), listing=listing))
         assert faults(WHEEL) == []
 
 
-def test_signatures_of_the_listing_need_no_row() -> None:
+def test_a_digest_without_a_size_is_compared() -> None:
+    write(WHEEL, wheel(files(), listing=rows(about=f"{FILES[2]},sha256=AAAA,\n")))
+    (fault,) = faults(WHEEL)
+    assert fault.startswith(f"{WHEEL}/{FILES[2]}: expected sha256 'AAAA', as RECORD says, found '")
+
+
+def test_signatures_of_the_listing_are_not_listed() -> None:
     signed = {**files(), f"{LISTING}.jws": b"{}", f"{LISTING}.p7s": b"x"}
     write(WHEEL, wheel(signed, listing=rows()))
     assert faults(WHEEL) == []
+    for row in (f"{LISTING}.jws,,\n", f"{LISTING}.jws,sha256=AAAA,2\n"):
+        write(WHEEL, wheel(signed, listing=rows() + row))
+        assert faults(WHEEL) == [
+            f"{WHEEL}/{LISTING}.jws: is listed in RECORD, which it is a signature of\n"
+            "  Get the wheel again, or build it again."
+        ]
 
 
 COLUMNS = "expected rows of a name, a digest and a size"

@@ -90,7 +90,8 @@ def test_reports_a_missing_source_with_a_near_name(tmp_path):
 def test_reports_a_missing_source_of_an_sdist(tmp_path):
     assert _unresolved(load({"records": [RECORD]}), _project(tmp_path, "PKG-INFO")) == (
         f"{AT}.source: expected a file, found none: `weights/digits.pt`\n"
-        "  This is an unpacked sdist (it has a PKG-INFO), and the file was not put into it.\n"
+        "  This is an unpacked sdist (it has a PKG-INFO), with neither the file nor its record: it was made without "
+        "the build hook, or with `exclude`.\n"
         "  The project holds no checkpoint.\n"
         "  Make the sdist again from the project, with the build hook enabled."
     )

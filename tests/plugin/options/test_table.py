@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hatch_wheelweights.errors import ConfigError
+from hatch_wheelweights.options.distribution import Distribution
 from hatch_wheelweights.options.model import HookOptions, RecordOptions, specs
 from hatch_wheelweights.options.table import load
 from hatch_wheelweights.options.toml import toml_name
@@ -38,6 +39,8 @@ def _faults(table: Any) -> str:
 def test_reads_every_option_of_the_documented_table():
     table = tomllib.loads(r"""
         compression = "stored"
+        sdist = "sources"
+        distribution = { name = "Big_Weights", version = "3", max-size = "95MB" }
         [[records]]
         source = "weights/digits.pt"
         output = "src/digits/digits.mpk"
@@ -66,11 +69,12 @@ def test_reads_every_option_of_the_documented_table():
         whole_model=True,
         debug=True,
     )
-    assert load(table) == HookOptions("stored", (record,))
+    distribution = Distribution("big-weights", "3", 95_000_000)
+    assert load(table) == HookOptions("stored", "sources", distribution, (record,))
 
 
 def test_defaults_are_those_of_the_documentation():
-    assert load(_table()) == HookOptions("deflated", (RecordOptions(**RECORD),))
+    assert load(_table()) == HookOptions("deflated", "records", None, (RecordOptions(**RECORD),))
     assert RecordOptions(**RECORD) == RecordOptions(
         source="weights/digits.pt",
         output="src/digits/digits.mpk",
@@ -151,7 +155,7 @@ def test_gathers_all_faults_with_their_paths():
         "    Did you mean `compression`?\n"
         "  hooks.wheelweights.compression: expected `deflated` or `stored`, found `zip`\n"
         f"  {AT}.source: expected a path inside the project, found `..` in `../digits.pt`\n"
-        "    Move the file into the project: an sdist holds nothing from outside.\n"
+        "    Link it into the project, say: ln -s ../digits.pt digits.pt (links are followed).\n"
         f"  {AT}.output: expected a path ending in `.mpk`, found `digits.bin`\n"
         "    Write digits.mpk.\n"
         f"  {AT}.key-remap[1].pattern: missing ), unterminated subpattern at position 4\n"
@@ -257,7 +261,7 @@ def test_rejects_a_table_of_another_shape(table, message):
             "/data/a.pt",
             (
                 "source: expected a path relative to the project, found `/data/a.pt`\n"
-                "  Move the file into the project: an sdist holds nothing from outside."
+                "  Link it into the project, say: ln -s /data/a.pt a.pt (links are followed)."
             ),
         ),
         (
@@ -265,7 +269,7 @@ def test_rejects_a_table_of_another_shape(table, message):
             "C:/a.pt",
             (
                 "source: expected a path relative to the project, found `C:/a.pt`\n"
-                "  Move the file into the project: an sdist holds nothing from outside."
+                "  Link it into the project, say: ln -s C:/a.pt a.pt (links are followed)."
             ),
         ),
         (
@@ -273,7 +277,7 @@ def test_rejects_a_table_of_another_shape(table, message):
             "~/a.pt",
             (
                 "source: expected a path relative to the project, found `~/a.pt`\n"
-                "  Move the file into the project: an sdist holds nothing from outside."
+                "  Link it into the project, say: ln -s '~/a.pt' a.pt (links are followed)."
             ),
         ),
         (
@@ -281,7 +285,7 @@ def test_rejects_a_table_of_another_shape(table, message):
             "\\\\server\\share\\a.pt",
             (
                 "source: expected a path relative to the project, found `\\\\server\\share\\a.pt`\n"
-                "  Move the file into the project: an sdist holds nothing from outside."
+                "  Link it into the project, say: ln -s '\\\\server\\share\\a.pt' a.pt (links are followed)."
             ),
         ),
         (
@@ -294,7 +298,7 @@ def test_rejects_a_table_of_another_shape(table, message):
             "a/../b.pt",
             (
                 "source: expected a path inside the project, found `..` in `a/../b.pt`\n"
-                "  Move the file into the project: an sdist holds nothing from outside."
+                "  Link it into the project, say: ln -s a/../b.pt b.pt (links are followed)."
             ),
         ),
         ("source", "{stem}.pt", "source: expected no braces, found `{stem}.pt`\n  Write {stem} in `output` only."),
@@ -307,7 +311,7 @@ def test_rejects_a_table_of_another_shape(table, message):
             "/a.mpk",
             (
                 "output: expected a path relative to the project, found `/a.mpk`\n"
-                "  Move the file into the project: an sdist holds nothing from outside."
+                "  Link it into the project, say: ln -s /a.mpk a.mpk (links are followed)."
             ),
         ),
         ("output", "{name}.mpk", "output: expected no braces but `{stem}`, found `{name}`"),
@@ -326,7 +330,7 @@ def test_rejects_a_table_of_another_shape(table, message):
             "a:b/c?.mpk",
             (
                 "output: expected a path relative to the project, found `a:b/c?.mpk`\n"
-                "  Move the file into the project: an sdist holds nothing from outside."
+                "  Link it into the project, say: ln -s 'a:b/c?.mpk' 'c?.mpk' (links are followed)."
             ),
         ),
         ("output", "a<b.mpk", "output: expected a path that every system can hold, found `<` in `a<b.mpk`"),
@@ -511,7 +515,7 @@ def test_rejects_an_output_that_is_a_source():
             "../golden.npz",
             (
                 "expected a path inside the project, found `..` in `../golden.npz`\n"
-                "  Move the file into the project: an sdist holds nothing from outside."
+                "  Link it into the project, say: ln -s ../golden.npz golden.npz (links are followed)."
             ),
         ),
         (3, "expected a string, found an integer (3)"),

@@ -95,6 +95,11 @@ def _not_a_checkpoint(opened: OpenFile) -> CheckpointError:
     head = opened[:HEAD_BYTES]
     if format_of(head) is Format.LFS_POINTER:
         return _lfs_pointer(opened)
+    if format_of(head) is Format.ANNEX_POINTER:
+        return CheckpointError(
+            f"expected a checkpoint, found its git-annex pointer ({opened.size:,} bytes)",
+            remedy=Run(f"git annex get {printable(shlex.quote(opened.path.name))}"),
+        )
     if head.startswith(_BARE_PICKLE) and format_of(head) in (Format.PICKLE, None):
         return CheckpointError(
             "expected a checkpoint, found a bare pickle (not written by torch.save)",

@@ -10,6 +10,7 @@ import io
 import sys
 
 from hatch_wheelweights.cli.ending import COULD_NOT_FINISH, WRONG_USAGE, end, end_for
+from hatch_wheelweights.signals import ending_on_signals
 
 __all__ = ["main"]
 
@@ -24,7 +25,8 @@ def main() -> None:
     try:
         from hatch_wheelweights.cli.commands import cli  # noqa: PLC0415 (needs click)
 
-        cli()
+        with ending_on_signals(lambda _: KeyboardInterrupt()):
+            cli()
     except KeyboardInterrupt:
         end("Interrupted.", COULD_NOT_FINISH)
     except MemoryError:

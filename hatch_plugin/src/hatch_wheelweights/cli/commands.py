@@ -17,7 +17,7 @@ import click
 from hatch_wheelweights._version import __version__
 from hatch_wheelweights.cli.ending import COULD_NOT_FINISH, FILE_HAS_A_PROBLEM, WRONG_USAGE, end, say, tell
 from hatch_wheelweights.cli.flags import FLAGS, flag_options, read_flags
-from hatch_wheelweights.cli.writing import write_text
+from hatch_wheelweights.cli.writing import check_record_output, check_text_output, write_text
 from hatch_wheelweights.errors import ConfigError, message, spelt
 from hatch_wheelweights.options.model import ConversionOptions, TensorOptions
 from wheelweights.errors import WheelweightsError, counted, printable
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from hatch_wheelweights.looking.inspect import Inspection
+    from hatch_wheelweights.looking.verify import Verdict
 
 __all__ = ["cli"]
 
@@ -33,6 +34,9 @@ SHOWN_FAULTS: Final = 100  # of a wheel
 MAX_IN_TABLES: Final = 200_000  # characters, which rich draws in about a second
 
 _NOT_SHOWN: Final = ("metadata", "golden", "debug")  # options of a conversion that change nothing of what inspect shows
+
+
+_force = click.option("--force", is_flag=True, help="Replace a file that is there; never weights.")
 
 
 class _Commands(click.Group):
@@ -64,7 +68,8 @@ def cli() -> None:
 @flag_options(ConversionOptions, without=_NOT_SHOWN)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with exact bytes.")
 @click.option("--html", metavar="OUT", help="Write one HTML page instead.")
-def inspect(file: str, as_json: bool, html: str | None, **flags: Any) -> None:
+@_force
+def inspect(file: str, as_json: bool, html: str | None, force: bool, **flags: Any) -> None:
     """Show what is in FILE: kind, keys, shapes, dtypes, sizes, other values.
 
     FILE is a checkpoint (.pt, .pth, .bin, .ckpt, .safetensors, an index.json of shards), a record (.mpk, also one that
@@ -72,20 +77,23 @@ def inspect(file: str, as_json: bool, html: str | None, **flags: Any) -> None:
     conversion show what it would do to a checkpoint.
 
     The keys of --json: path, kind, size, tensors (key, source, shape, dtype, new_dtype, nbytes, kept, tied_to, fault,
-    notes), others, metadata, warnings, notes, config, problem, top_level, records.
+    notes), others, metadata, warnings, notes, config, problem, top_level, records, parts, part_of.
     """
     from hatch_wheelweights.looking.document import json_document
     from hatch_wheelweights.looking.files import file_of
     from hatch_wheelweights.looking.inspect import inspect_file
     from hatch_wheelweights.looking.texts import json_of
 
-    inspection = inspect_file(file, read_flags(ConversionOptions, flags))
+    options = read_flags(ConversionOptions, flags)
+    if html is not None:
+        check_text_output(html, read=file_of(file), force=force)
+    inspection = inspect_file(file, options)
     for part in (inspection, *inspection.records):
         _warn(part.warnings)
     if html is not None:
         from hatch_wheelweights.looking.page import html_page
 
-        write_text(html, html_page(inspection, FLAGS), read=file_of(file))
+        write_text(html, html_page(inspection, FLAGS), read=file_of(file), force=force)
         (tell if as_json else say)(f"{printable(html)}: written")
     if as_json:
         say(json_of(json_document(inspection, FLAGS)))
@@ -97,12 +105,20 @@ def inspect(file: str, as_json: bool, html: str | None, **flags: Any) -> None:
 @click.argument("source")
 @click.argument("output")
 @flag_options(ConversionOptions)
-def convert(source: str, output: str, **flags: Any) -> None:
-    """Convert the checkpoint SOURCE into the record OUTPUT, as the build hook does."""
+@_force
+def convert(source: str, output: str, force: bool, **flags: Any) -> None:
+    """Convert the checkpoint SOURCE into the record OUTPUT (.mpk), as the build hook does.
+
+    A record that is there is replaced with --force only, any other file never.
+    """
     from hatch_wheelweights.conversion import convert_file
+    from wheelweights.golden import golden_path
 
     started = time.perf_counter()
     options = read_flags(ConversionOptions, flags)
+    check_record_output(output, force=force)
+    if options.golden is not None:
+        check_record_output(golden_path(output), force=force)
     done = convert_file(source, output, options)
     _warn(done.told)
     if options.debug:
@@ -122,7 +138,8 @@ def convert(source: str, output: str, **flags: Any) -> None:
     "--key", multiple=True, required=True, metavar="KEY", help="The key; several lead to a nested value. Repeatable."
 )
 @click.option("--output", "-o", metavar="FILE", help="Write it there instead of printing it.")
-def config(source: str, key: tuple[str, ...], output: str | None) -> None:
+@_force
+def config(source: str, key: tuple[str, ...], output: str | None, force: bool) -> None:
     """Print the configuration under a key of the checkpoint SOURCE, as JSON.
 
     What has no plain form (classes, large tensors, interpolations that lead nowhere) is left out, with a warning.
@@ -132,6 +149,8 @@ def config(source: str, key: tuple[str, ...], output: str | None) -> None:
     from hatch_wheelweights.opening import open_checkpoint
     from hatch_wheelweights.steps.configuration import json_text
 
+    if output is not None:
+        check_text_output(output, read=source, force=force)
     with open_checkpoint(source) as checkpoint:
         found = checkpoint.configuration(key)
     with naming(source):
@@ -140,35 +159,33 @@ def config(source: str, key: tuple[str, ...], output: str | None) -> None:
     if output is None:
         say(text)
     else:
-        write_text(output, f"{text}\n", read=source)
+        write_text(output, f"{text}\n", read=source, force=force)
 
 
-@cli.command(short_help="Check every byte of a record, or of a wheel and the records in it.")
-@click.argument("file")
+@cli.command(short_help="Check every byte of records, of wheels with records, or of installed records.")
+@click.argument("files", nargs=-1, metavar="[FILE]...")
+@click.option("--package", "packages", multiple=True, metavar="NAME", help="An installed package to check. Repeatable.")
 @click.pass_context
-def verify(ctx: click.Context, /, file: str) -> None:
-    """Check every byte of FILE, a record or a wheel with records.
+def verify(ctx: click.Context, /, files: tuple[str, ...], packages: tuple[str, ...]) -> None:
+    """Check every byte of each FILE, a record or a wheel with records, and of the records in installed packages.
 
     Of a record: structure, checksums, padding. A record that Burn wrote has no checksums: only its structure is
     checked. Of a wheel: the zip archive (its directory and its headers agree, every byte belongs to one file, no two
     files share a name), the checksum of each file, RECORD (which lists each file once, with its digest and size), and
     each record in it.
 
+    A package is named as it is imported, and nothing of it is executed. Each record in it is checked, golden ones too,
+    and compared with the RECORD of the distribution that installed it. Where the tensors of a record are in
+    distributions of their own, those must be installed, and are checked as well.
+
     Prints a line for each record that is sound, and one for a wheel that is; exit status 1 if anything is not.
     """
-    from hatch_wheelweights.looking.verify import verify_file
-    from hatch_wheelweights.looking.words import sound_line
+    from hatch_wheelweights.looking.verify import verify_file, verify_package
 
-    faults = 0
-    for verdict in verify_file(file):
-        if verdict.fault is None:
-            say(sound_line(verdict))
-            continue
-        faults += 1
-        if faults <= SHOWN_FAULTS:
-            tell(f"Error: {message(verdict.fault, FLAGS)}")
-    if faults > SHOWN_FAULTS:
-        tell(f"Error: {printable(file)}: {counted(faults - SHOWN_FAULTS, 'more fault')}")
+    if not files and not packages:
+        raise click.UsageError("Missing argument 'FILE...' or option '--package'.", ctx)
+    faults = sum([_faults_in(file, verify_file(file)) for file in files])
+    faults += sum([_faults_in(package, verify_package(package)) for package in packages])
     ctx.exit(FILE_HAS_A_PROBLEM if faults else 0)
 
 
@@ -191,6 +208,27 @@ def diff(ctx: click.Context, /, a: str, b: str, **flags: Any) -> None:
     difference = diff_files(a, b, read_flags(TensorOptions, flags))
     say("\n".join(difference_lines(difference, FLAGS)))
     ctx.exit(0 if difference.equal else FILE_HAS_A_PROBLEM)
+
+
+def _faults_in(name: str, verdicts: Iterable[Verdict]) -> int:
+    """Tell the verdicts of a file or a package, and return how many are faults."""
+    from hatch_wheelweights.looking.words import sound_line
+
+    faults = 0
+    try:
+        for verdict in verdicts:
+            if verdict.fault is None:
+                say(sound_line(verdict))
+                continue
+            faults += 1
+            if faults <= SHOWN_FAULTS:
+                tell(f"Error: {message(verdict.fault, FLAGS)}")
+    except WheelweightsError as error:  # there is nothing to check: other files are checked all the same
+        tell(f"Error: {message(error, FLAGS)}")
+        return faults + 1
+    if faults > SHOWN_FAULTS:
+        tell(f"Error: {printable(name)}: {counted(faults - SHOWN_FAULTS, 'more fault')}")
+    return faults
 
 
 def _show(inspection: Inspection) -> None:

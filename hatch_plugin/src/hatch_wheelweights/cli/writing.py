@@ -1,42 +1,97 @@
-"""A text file that a command writes: whole or not at all, and never over the file that it tells of."""
+"""What a command writes: whole or not at all, and over nothing that cannot be had again.
+
+A file that is there is an error without `--force`. With it, a product of the same kind is replaced, but never weights:
+those may have taken weeks.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import os
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from hatch_wheelweights.cli.ending import reason_of
-from wheelweights.errors import WheelweightsError
+from hatch_wheelweights.errors import ConfigError, Fault
+from wheelweights.atomic import appearing_whole
+from wheelweights.errors import WheelweightsError, backticked
+from wheelweights.formats import HEAD_BYTES, Format, format_of, what_it_is
 
-__all__ = ["write_text"]
+__all__ = ["check_record_output", "check_text_output", "write_text"]
+
+_TEXTS = {None, Format.EMPTY, Format.HTML}  # what a file of text can be taken for
+_WEIGHTS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".mpk", ".npz", ".whl", ".onnx", ".gguf")
 
 
-def write_text(path: str, text: str, *, read: str) -> None:
-    """Write a text file; `read` is the path of the file that the text is about.
+def check_record_output(path: str, *, force: bool) -> None:
+    """Raise an error where no record may be written: before anything is read.
 
-    A file that is there is replaced at once; a device or a pipe is written to. Raises WheelweightsError for the file
-    that is read, and for what the system refuses; then a file that was there is as it was.
+    Raises ConfigError for a name that is no record's, WheelweightsError for a file that is there: a record without
+    `force`, any other file always.
+    """
+    if PurePath(path).suffix != ".mpk":
+        fact = f"OUTPUT: expected a path ending in `.mpk`, found {backticked(path)}"
+        raise ConfigError(
+            Fault(
+                None, fact, remedy=f"Write {PurePath(path).with_suffix('.mpk').name}." if PurePath(path).name else None
+            )
+        )
+    head = _head(path)
+    if head is None:
+        return
+    if format_of(head) is not Format.RECORD:
+        raise _there(path, what_it_is(head), "Give another OUTPUT, or remove the file.")
+    if not force:
+        raise _there(path, "a record", "Replace it with --force, or give another OUTPUT.")
+
+
+def check_text_output(path: str, *, read: str, force: bool) -> None:
+    """Raise WheelweightsError where no text may be written; `read` is the path of the file that the text is about.
+
+    That is over the file that is read, over weights in any form, and, without `force`, over any file.
     """
     target = Path(path)
     try:
         if target.exists() and target.samefile(read):
             raise WheelweightsError("expected another file to write to, found the one that is read", path=path)
+    except (OSError, ValueError) as error:
+        raise _refused(path, error) from error
+    head = _head(path)
+    if head is None:
+        return
+    if format_of(head) not in _TEXTS or target.suffix in _WEIGHTS:
+        found = what_it_is(head) if format_of(head) not in _TEXTS else f"a file with the suffix {target.suffix}"
+        raise _there(path, found, "Give another file to write to.")
+    if not force:
+        raise _there(path, "one", "Replace it with --force, or give another file to write to.")
+
+
+def write_text(path: str, text: str, *, read: str, force: bool) -> None:
+    """Write a text file whole or not at all, where `check_text_output` allows it; a device or a pipe is written to."""
+    check_text_output(path, read=read, force=force)
+    target = Path(path)
+    try:
         if target.exists() and not target.is_file():
             target.write_text(text, encoding="utf-8")
-        else:
-            _replace(target, text)
+            return
     except (OSError, ValueError) as error:
-        raise WheelweightsError(f"cannot be written: {reason_of(error)}", path=path) from error
+        raise _refused(path, error) from error
+    with appearing_whole(path) as file:
+        file.write(text.encode("utf-8"))
 
 
-def _replace(target: Path, text: str) -> None:
-    temporary = target.parent / f".{target.name}.{os.urandom(8).hex()}.tmp"
+def _head(path: str) -> bytes | None:
+    """Return the first bytes of a regular file; None where there is none."""
     try:
-        with temporary.open("x", encoding="utf-8") as file:
-            file.write(text)
-        temporary.replace(target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
+        if not os.path.isfile(path):  # noqa: PTH113 (of a name that is too long, `Path.is_file` raises)
+            return None
+        with Path(path).open("rb") as file:
+            return file.read(HEAD_BYTES)
+    except (OSError, ValueError) as error:
+        raise _refused(path, error) from error
+
+
+def _there(path: str, found: str, remedy: str) -> WheelweightsError:
+    return WheelweightsError(f"expected no file there, found {found}", path=path, remedy=remedy)
+
+
+def _refused(path: str, error: OSError | ValueError) -> WheelweightsError:
+    return WheelweightsError(f"cannot be written: {reason_of(error)}", path=path)

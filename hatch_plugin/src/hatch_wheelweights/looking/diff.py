@@ -16,9 +16,10 @@ import numpy as np
 
 from hatch_wheelweights.checkpoint import LazyTensor
 from hatch_wheelweights.errors import ConfigError, Fault
-from hatch_wheelweights.looking.files import open_file, require_checkpoint
+from hatch_wheelweights.looking.files import open_file, part_of_record, require_checkpoint
 from hatch_wheelweights.looking.wheels import Wheel
 from hatch_wheelweights.opening import Checkpoint
+from wheelweights import Record
 from wheelweights.dtypes import DTYPES
 from wheelweights.errors import WheelweightsError
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from hatch_wheelweights.looking.files import AnyFile
     from hatch_wheelweights.options.model import TensorOptions
-    from wheelweights import Record
 
 __all__ = ["Difference", "Outline", "TensorDifference", "ValueDifference", "diff_files"]
 
@@ -93,11 +93,15 @@ class TensorDifference:
 
 @dataclass(frozen=True)
 class Difference:
-    """Two files: the keys that are in one of them only, and every key that is in both."""
+    """Two files: the keys that are in one of them only, and every key that is in both.
+
+    `part_of` are the distributions of records that are parts of one; None for other files.
+    """
 
     paths: tuple[str, str]
     only: tuple[Mapping[str, Outline], Mapping[str, Outline]]
     both: tuple[TensorDifference, ...]
+    part_of: tuple[str | None, str | None] = (None, None)
 
     @property
     def equal(self) -> bool:
@@ -107,6 +111,8 @@ class Difference:
 
 def diff_files(left: str, right: str, options: TensorOptions) -> Difference:
     """Compare two files; `options` are those of a conversion and apply to checkpoints.
+
+    A record whose tensors are in distributions of their own has nothing to compare: it raises RecordError.
 
     The tensors of wheels are told apart by their record's place in the wheel, unless both wheels have just one. Raises
     WheelweightsError for a file that cannot be opened. A tensor that cannot be read differs.
@@ -118,7 +124,8 @@ def diff_files(left: str, right: str, options: TensorOptions) -> Difference:
         by_place = any(isinstance(file, Wheel) and len(file.records) > 1 for file in files)
         ours, theirs = (_tensors(*pair, options, by_place=by_place) for pair in zip(paths, files, strict=True))
         both = tuple(_all_compared(ours, theirs))
-        return Difference(paths, (_only_in(ours, theirs), _only_in(theirs, ours)), both)
+        left_part, right_part = (part_of_record(file) if isinstance(file, Record) else None for file in files)
+        return Difference(paths, (_only_in(ours, theirs), _only_in(theirs, ours)), both, (left_part, right_part))
 
 
 # The tensors of a file
@@ -126,7 +133,7 @@ def diff_files(left: str, right: str, options: TensorOptions) -> Difference:
 
 def _opened(path: str, opened: ExitStack) -> AnyFile:
     """Open a file and let the stack close it."""
-    file = open_file(path)
+    file = open_file(path, index=False)
     opened.enter_context(file)
     return file
 
@@ -135,7 +142,7 @@ def _tensors(path: str, file: AnyFile, options: TensorOptions, *, by_place: bool
     if isinstance(file, Wheel):
         found: dict[str, LazyTensor] = {}
         for name in file.records:
-            found |= _of_record(file.open(name), f"{name}: " if by_place else "")
+            found |= _of_record(file.open(name, index=False), f"{name}: " if by_place else "")
         return found
     if by_place:
         fact = "expected a wheel with several records, like the other one, found one file"

@@ -24,8 +24,10 @@ def json_document(inspection: Inspection, spelling: Spelling) -> dict[str, Any]:
     `path`, `kind`, `size` (bytes of the file); `tensors`: a list of `key`, `source` (the key in the checkpoint),
     `shape`, `dtype`, `new_dtype`, `nbytes`, `kept`, `tied_to` (a key, cut at 1,000 characters), `fault`, `notes`;
     `others`: key -> description; `metadata`; `warnings`; `notes`; `config`; `problem` and `top_level` (key -> what it
-    holds) if the root is not a state_dict; `records`: for a wheel, one such object each. Of a tensor that cannot be
-    read `nbytes` is null, and so is a size of more than 64 bits.
+    holds) if the root is not a state_dict; `records`: for a wheel, one such object each; `parts`: for a record whose
+    tensors are in distributions of their own, a list of `distribution`, `version`, `package`, `name`, `tensors` (a
+    digest), `count`; `part_of`: for such a part, its distribution (`big-weights-1==3`). Of a tensor that cannot be read
+    `nbytes` is null, and so is a size of more than 64 bits.
     """
     return {
         "path": inspection.path,
@@ -40,6 +42,8 @@ def json_document(inspection: Inspection, spelling: Spelling) -> dict[str, Any]:
         "problem": None if inspection.problem is None else spelt(inspection.problem.fact, spelling),
         "top_level": dict(inspection.top_level),
         "records": [json_document(record, spelling) for record in inspection.records],
+        "parts": [part.metadata for part in inspection.parts],
+        "part_of": inspection.part_of,
     }
 
 

@@ -16,38 +16,70 @@ from hatch_wheelweights.looking.wheels import WHEEL_AGAIN, Wheel, is_listing, op
 from hatch_wheelweights.opening import Checkpoint, open_checkpoint
 from wheelweights import Record, RecordError, WheelweightsError, open_record
 from wheelweights.formats import HEAD_BYTES, Format, format_of, what_it_is
+from wheelweights.parts import parts_of
+from wheelweights.plain import is_dict
 from wheelweights.record import recognises
 
 if TYPE_CHECKING:
     from hatch_wheelweights.options.model import TensorOptions
+    from wheelweights.parts import Part
 
-__all__ = ["AnyFile", "file_of", "kind_of", "open_file", "require_checkpoint", "size_of"]
+__all__ = [
+    "AnyFile",
+    "file_of",
+    "kind_of",
+    "open_file",
+    "part_of_record",
+    "parts_in",
+    "require_checkpoint",
+    "size_of",
+]
 
 AnyFile: TypeAlias = "Checkpoint | Record | Wheel"
 
 
-def open_file(path: str) -> AnyFile:
+def open_file(path: str, *, index: bool = True) -> AnyFile:
     """Open what a path leads to; a path may go on inside a wheel, to one of its records.
 
+    A record whose tensors are in distributions of their own is opened without them, or refused without `index`.
     Raises WheelweightsError, which names the path, for any other file.
     """
     place, name = _split_at_wheel(path)
     if name:
         with open_wheel(place) as wheel:
-            return wheel.open(name)
+            return wheel.open(name, index=index)
     head = _head(path)
-    if path.endswith((".mpk", ".mpk.gz")) or recognises(head):
-        return open_record(path)
+    is_stub = format_of(head) is Format.INTERRUPTED
+    if path.endswith((".mpk", ".mpk.gz")) or recognises(head) or is_stub:
+        return open_record(path, index=index)
     if path.endswith(".whl") or (format_of(head) is Format.ZIP and _is_wheel(path)):
         return _wheel_with_records(path, head)
     return open_checkpoint(path)
 
 
 def kind_of(file: AnyFile) -> str:
-    """Return a checkpoint's kind, or what else the file is: "record", "burn-record", "wheel"."""
+    """Return a checkpoint's kind, or what else the file is: "record", "record-index", "burn-record", "wheel"."""
     if isinstance(file, Checkpoint):
         return file.kind
-    return "wheel" if isinstance(file, Wheel) else "burn-record" if file.format == "burn" else "record"
+    if isinstance(file, Wheel):
+        return "wheel"
+    return "burn-record" if file.format == "burn" else "record-index" if parts_in(file) else "record"
+
+
+def parts_in(record: Record) -> tuple[Part, ...]:
+    """Return the parts that hold the tensors of a record; none where it holds them itself.
+
+    Raises RecordError for parts that are not well-formed.
+    """
+    return () if record else parts_of(record.metadata, record.path)
+
+
+def part_of_record(record: Record) -> str | None:
+    """Return the distribution that a part of a record belongs to, as `big-weights-1==3`; None for whole records."""
+    said = record.metadata.get("part")
+    if not is_dict(said) or not {"distribution", "version"} <= said.keys():
+        return None
+    return f"{said['distribution']}=={said['version']}"
 
 
 def require_checkpoint(options: TensorOptions, *files: AnyFile) -> None:

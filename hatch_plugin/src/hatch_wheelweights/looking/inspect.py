@@ -18,7 +18,7 @@ from hatch_wheelweights.checkpoint import Account, Global, LazyTensor, Opaque
 from hatch_wheelweights.checkpoint.contents import naming
 from hatch_wheelweights.checkpoint.values import type_name
 from hatch_wheelweights.errors import CheckpointError
-from hatch_wheelweights.looking.files import kind_of, open_file, require_checkpoint, size_of
+from hatch_wheelweights.looking.files import kind_of, open_file, part_of_record, parts_in, require_checkpoint, size_of
 from hatch_wheelweights.looking.texts import dtype_name, shape_text
 from hatch_wheelweights.looking.wheels import Wheel
 from hatch_wheelweights.opening import Checkpoint
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from hatch_wheelweights.options.model import ConversionOptions
     from hatch_wheelweights.steps.pipeline import StateDict
     from wheelweights import Record
+    from wheelweights.parts import Part
 
 __all__ = ["Inspection", "TensorFacts", "inspect_file"]
 
@@ -70,8 +71,9 @@ class Inspection:
 
     `kind` is that of `kind_of`, `size` counts the bytes of all its files. `others` describes the values that are not
     tensors. `problem` is set if the root of a checkpoint is not a state_dict: then `top_level` has the keys at the root
-    and what they hold, and there are no tensors. `records` are those of a wheel. `warnings` and `notes` are texts that
-    may name options.
+    and what they hold, and there are no tensors. `records` are those of a wheel. `parts` hold the tensors of a record
+    that has none itself; `part_of` is the distribution of a record that is such a part. `warnings` and `notes` are
+    texts that may name options.
     """
 
     path: str
@@ -86,11 +88,19 @@ class Inspection:
     problem: CheckpointError | None = None
     top_level: Mapping[str, str] = field(default_factory=dict[str, str])
     records: tuple[Inspection, ...] = ()
+    parts: tuple[Part, ...] = ()
+    part_of: str | None = None
 
     @property
     def kept(self) -> list[TensorFacts]:
         """The tensors that the filters leave."""
         return [tensor for tensor in self.tensors if tensor.kept]
+
+    @property
+    def other_metadata(self) -> dict[str, Any]:
+        """The metadata without what `parts` and `part_of` say."""
+        said = {*(("parts", "order") if self.parts else ()), *(("part",) if self.part_of else ())}
+        return {name: value for name, value in self.metadata.items() if name not in said}
 
     @property
     def nbytes(self) -> int:
@@ -202,7 +212,15 @@ def _of_record(record: Record, size: int) -> Inspection:
         first = key if info.offset is None else firsts.setdefault(info.offset, key)
         tied_to = first if first != key else None
         tensors.append(TensorFacts(key, info.source, info.shape, info.dtype, info.dtype, info.nbytes, tied_to=tied_to))
-    return Inspection(record.path, kind_of(record), size, tuple(tensors), metadata=record.metadata)
+    return Inspection(
+        record.path,
+        kind_of(record),
+        size,
+        tuple(tensors),
+        metadata=record.metadata,
+        parts=parts_in(record),
+        part_of=part_of_record(record),
+    )
 
 
 # A root that is not a state_dict

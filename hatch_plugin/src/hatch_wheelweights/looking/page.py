@@ -94,7 +94,7 @@ def _section(inspection: Inspection, heading: str, spelling: Spelling) -> Iterat
     yield from _pairs("Other values", inspection.others)
     if inspection.config is not None:
         yield f"<h2>Configuration</h2><pre>{escape(json_of(inspection.config))}</pre>"
-    yield from _pairs("Metadata", {name: value_text(value) for name, value in inspection.metadata.items()})
+    yield from _pairs("Metadata", {name: value_text(value) for name, value in inspection.other_metadata.items()})
     for record in inspection.records[:SHOWN_RECORDS]:
         yield "<section>"
         yield from _section(record, "h2", spelling)

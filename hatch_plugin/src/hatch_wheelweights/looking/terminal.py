@@ -111,8 +111,8 @@ def _blocks(inspection: Inspection, spelling: Spelling) -> Iterator[Block]:
         yield "\n".join(["Notes", *(f"  {printable(spelt(note, spelling))}" for note in inspection.notes)])
     if inspection.config is not None:
         yield "\n".join(["Configuration", *(f"  {line}" for line in json_of(inspection.config).split("\n"))])
-    if inspection.metadata:
-        yield _pairs("Metadata", {name: shortened(value_text(value)) for name, value in inspection.metadata.items()})
+    if metadata := inspection.other_metadata:
+        yield _pairs("Metadata", {name: shortened(value_text(value)) for name, value in metadata.items()})
     for record in inspection.records[:SHOWN_RECORDS]:
         yield from _blocks(record, spelling)
     if (unshown := unshown_line(inspection)) is not None:

@@ -1,48 +1,54 @@
-"""Whether a record or a wheel is as it was written: every byte is read.
+"""Whether a record, a wheel, or the records of an installed package are as they were written: every byte is read.
 
 A wheel says what it holds in four ways: the directory of the zip archive, the headers before its files (`wheels` has
-compared the two), a CRC-32 of each file, and RECORD, its own list of files, with a digest and a size of each (Python
-Packaging User Guide, "Binary distribution format" and "Recording installed projects"). All of them must agree, and each
-record in it must be sound by itself.
+compared the two), a CRC-32 of each file, and RECORD (`listing`). All of them must agree, and each record in it must be
+sound by itself. Of an installed record the distribution's RECORD says something too. Where the tensors of a record are
+in distributions of their own, those are checked if the record is installed.
 """
 
 from __future__ import annotations
 
-import base64
-import csv
-import hashlib
-import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING
 
 from hatch_wheelweights.errors import CheckpointError
-from hatch_wheelweights.looking.files import kind_of, open_file
-from hatch_wheelweights.looking.wheels import WHEEL_AGAIN, Wheel, is_listing, is_record
+from hatch_wheelweights.looking import installed
+from hatch_wheelweights.looking.files import kind_of, open_file, part_of_record, parts_in
+from hatch_wheelweights.looking.listing import difference, read_listing, row_of
+from hatch_wheelweights.looking.wheels import WHEEL_AGAIN, Wheel, is_record
 from hatch_wheelweights.opening import Checkpoint
 from wheelweights import RecordError
-from wheelweights.errors import WheelweightsError, backticked, listed, quoted
+from wheelweights.errors import MissingRecordError, WheelweightsError, backticked, printable
+from wheelweights.parts import join
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from hatch_wheelweights.looking.installed import Claim, File, Package
+    from hatch_wheelweights.looking.listing import Listing
     from wheelweights import Record
+    from wheelweights.parts import Part
 
-__all__ = ["Verdict", "verify_file"]
+__all__ = ["Verdict", "verify_file", "verify_package"]
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What was found of a record, of a wheel, or of a file in a wheel: `fault` is the first thing wrong with it.
 
-    `kind` is that of `kind_of`, or "file". Of a sound record `parts` counts the tensors, of a sound wheel the files;
-    `nbytes` counts the bytes of them.
+    `kind` is that of `kind_of`, or "file". Of a sound record `count` is the number of tensors, of a sound wheel that of
+    the files; `nbytes` counts the bytes of them. `parts` are the distributions that hold the tensors of a record, as
+    requirements (`big-weights-1==3`): of a "record-index" they were not looked at, of a "record" they are sound.
+    `part_of` is the distribution that a part of a record belongs to.
     """
 
     path: str
     kind: str
-    parts: int = 0
+    count: int = 0
     nbytes: int = 0
     fault: WheelweightsError | None = None
+    parts: tuple[str, ...] = ()
+    part_of: str | None = None
 
 
 def verify_file(path: str) -> Iterator[Verdict]:
@@ -65,17 +71,21 @@ def verify_file(path: str) -> Iterator[Verdict]:
 
 def _verdict_of_record(record: Record) -> Verdict:
     record.verify()
-    return Verdict(record.path, kind_of(record), len(record), sum(record.info(key).nbytes for key in record))
+    parts = parts_in(record)
+    count = sum(part.count for part in parts) if parts else len(record)
+    nbytes = sum(record.info(key).nbytes for key in record)
+    requirements = tuple(part.requirement for part in parts)
+    return Verdict(record.path, kind_of(record), count, nbytes, parts=requirements, part_of=part_of_record(record))
 
 
 # A wheel
 
 
 def _verdicts_of_wheel(wheel: Wheel) -> Iterator[Verdict]:
-    listing: _Listing | None = None
+    listing: Listing | None = None
     faulty: set[str | None] = set()
     try:
-        listing = _read_listing(wheel)
+        listing = read_listing(wheel)
     except RecordError as fault:
         faulty.add(fault.path)
         yield Verdict(wheel.path, "wheel", fault=fault)
@@ -88,7 +98,7 @@ def _verdicts_of_wheel(wheel: Wheel) -> Iterator[Verdict]:
         yield Verdict(wheel.path, "wheel", len(wheel.files), sum(member.size for member in wheel.files.values()))
 
 
-def _verdict_of_file(wheel: Wheel, name: str, listing: _Listing | None) -> Verdict | None:
+def _verdict_of_file(wheel: Wheel, name: str, listing: Listing | None) -> Verdict | None:
     """Return the verdict of a file in a wheel; None for one that is sound, but no record.
 
     A record is asked first, because it knows which tensor is damaged.
@@ -96,7 +106,7 @@ def _verdict_of_file(wheel: Wheel, name: str, listing: _Listing | None) -> Verdi
     kind = "record" if is_record(name) else "file"
     try:
         verdict = _verdict_of_record(wheel.open(name)) if kind == "record" else None
-        _check_file(wheel, name, None if listing is None else _row_of(listing, name))
+        _check_file(wheel, name, listing)
     except WheelweightsError as fault:
         path = f"{wheel.path}/{name}"
         fault.path = fault.path or path
@@ -104,94 +114,86 @@ def _verdict_of_file(wheel: Wheel, name: str, listing: _Listing | None) -> Verdi
     return verdict
 
 
-def _check_file(wheel: Wheel, name: str, row: _Row | None) -> None:
+def _check_file(wheel: Wheel, name: str, listing: Listing | None) -> None:
     """Compare a file with its CRC-32 and, if it has one, with its row in RECORD."""
-    hasher = hashlib.new(row.algorithm if row else "sha256")
-    for piece in wheel.pieces(name):
-        hasher.update(piece)
+    row = None if listing is None else row_of(listing, name)
     if row is None:
-        return
-    size, digest = str(wheel.files[name].size), base64.urlsafe_b64encode(hasher.digest()).rstrip(b"=").decode()
-    if row.size != size:
-        raise RecordError(f"expected {quoted(row.size)} bytes, as RECORD says, found {size}", remedy=WHEEL_AGAIN)
-    if row.digest != digest:
-        fact = f"expected {row.algorithm} {quoted(row.digest)}, as RECORD says, found {quoted(digest)}"
+        for _ in wheel.pieces(name):
+            pass
+    elif fact := difference(row, wheel.pieces(name)):
         raise RecordError(fact, remedy=WHEEL_AGAIN)
 
 
-# RECORD
-
-_ALGORITHMS: Final = {"sha256", "sha384", "sha512"}  # the specification: sha256 or better
-_SIGNATURES: Final = (".jws", ".p7s")
-_ROW_BYTES: Final = 256  # more than a row has beside the name
+# An installed package
 
 
-class _Row(NamedTuple):
-    """What RECORD says of a file."""
+def verify_package(name: str) -> Iterator[Verdict]:
+    """Check every byte of each record that an installed package holds; yield a verdict for each.
 
-    algorithm: str
-    digest: str
-    size: str
-
-
-class _Listing(NamedTuple):
-    """RECORD: its rows by the names of the files, and the files that need no digest: itself and its signatures."""
-
-    rows: Mapping[str, _Row]
-    unlisted: frozenset[str]
-
-
-def _row_of(listing: _Listing, name: str) -> _Row | None:
-    """Return what a file is to be compared with; None if nothing is to be said of it."""
-    row = listing.rows.get(name)
-    if name in listing.unlisted:
-        if row not in (None, _Row("", "", "")):
-            raise RecordError("expected neither digest nor size of RECORD itself in RECORD", remedy=WHEEL_AGAIN)
-        return None
-    if row is None:
-        raise RecordError("is not listed in RECORD", remedy=WHEEL_AGAIN)
-    if row.algorithm not in _ALGORITHMS:
-        fact = f"expected a digest of SHA-256 or better in RECORD, found {quoted(row.algorithm)}"
-        raise RecordError(fact, remedy=WHEEL_AGAIN)
-    return row
+    `name` is that by which the package is imported. Each record is compared with the RECORD of the distribution that
+    installed it, and a record in parts is sound if all of its parts are. Nothing of the packages is executed. Raises
+    WheelweightsError if there is no such package, or no record in it.
+    """
+    package = installed.find_package(name)
+    records, known = package.records(), installed.claims()
+    missing = [claim for place, claim in known.items() if package.holds(place) and not claim.file.exists()]
+    if not records and not missing:
+        remedy = "Name another package, or build it with hatch-wheelweights, and with its hooks enabled."
+        raise MissingRecordError(f"no record in package {backticked(name)}", remedy=remedy)
+    for claim in missing:
+        fact = f"is missing, although it is listed in the RECORD of {claim.distribution} {claim.version}"
+        fault = MissingRecordError(fact, path=str(claim.file), remedy=_reinstall(claim))
+        yield Verdict(str(claim.file), "record", fault=fault)
+    for file in records.values():
+        yield _verdict_of_installed(file, known)
 
 
-def _read_listing(wheel: Wheel) -> _Listing:
-    """Return what RECORD says, checked to name each file once at most, and nothing that is not there."""
-    name = _find_listing(wheel)
-    path = f"{wheel.path}/{name}"
-    limit = sum(_ROW_BYTES + 2 * len(each.encode()) for each in wheel.files)  # quotes are doubled
-    if wheel.files[name].size > limit:
-        fact = f"expected at most {limit:,} bytes for the files there are, found {wheel.files[name].size:,}"
-        raise RecordError(fact, path=path, remedy=WHEEL_AGAIN)
-    rows: dict[str, _Row] = {}
-    content = io.TextIOWrapper(io.BytesIO(b"".join(wheel.pieces(name))), "utf-8", newline="")
+def _verdict_of_installed(file: File, known: Mapping[str, Claim]) -> Verdict:
     try:
-        for row in csv.reader(content, strict=True):
-            _add_row(rows, row, wheel)
-    except (csv.Error, UnicodeDecodeError, RecordError) as error:
-        fact = str(error.fact) if isinstance(error, RecordError) else f"malformed: {error}"
-        raise RecordError(fact, path=path, remedy=WHEEL_AGAIN) from error
-    return _Listing(rows, frozenset((name, *(name + ending for ending in _SIGNATURES))))
+        record = installed.open_file(file)
+        verdict = _verdict_of_record(record)
+        _check_claim(file, known)
+        return _verdict_of_parts(record, verdict, known) if verdict.parts else verdict
+    except WheelweightsError as fault:
+        fault.path = fault.path or str(file)
+        return Verdict(str(file), "record", fault=fault)
 
 
-def _find_listing(wheel: Wheel) -> str:
-    folders = {name.partition("/")[0] for name in wheel.files if ".dist-info/" in name}
-    found = sorted(folder for folder in folders if folder.endswith(".dist-info"))
-    listings = [name for name in wheel.files if is_listing(name)]
-    if len(found) != 1 or len(listings) != 1:
-        fact = f"expected one folder *.dist-info with a RECORD in it, found {listed(found)}"
-        raise RecordError(fact, path=wheel.path, remedy=WHEEL_AGAIN)
-    return listings[0]
+def _check_claim(file: File, known: Mapping[str, Claim]) -> None:
+    """Compare an installed file with the RECORD of its distribution, if that lists it."""
+    claim = installed.claim_of(file, known)
+    if claim is None:
+        return
+    said = f"the RECORD of {printable(claim.distribution)} {printable(claim.version)}"
+    if fact := difference(claim.row, installed.pieces(file), said):
+        raise RecordError(fact, path=str(file), remedy=_reinstall(claim))
 
 
-def _add_row(rows: dict[str, _Row], row: list[str], wheel: Wheel) -> None:
-    if len(row) != 3:
-        raise RecordError(f"expected rows of a name, a digest and a size, found {quoted(row)}")
-    name, digest, size = row
-    if name not in wheel.files:
-        raise RecordError(f"lists {backticked(name)}, which is not in the wheel")
-    if name in rows:
-        raise RecordError(f"lists {backticked(name)} twice")
-    algorithm, _, value = digest.partition("=")
-    rows[name] = _Row(algorithm, value, size)
+def _reinstall(claim: Claim) -> str:
+    return f"Reinstall it: pip install --force-reinstall {printable(claim.distribution)}"
+
+
+def _verdict_of_parts(index: Record, verdict: Verdict, known: Mapping[str, Claim]) -> Verdict:
+    """Return the verdict of a record in parts: of all of them, and of how they fit together."""
+    files: dict[Part, File] = {}
+    records: dict[Part, Record] = {}
+
+    def opened(part: Part) -> Record:
+        package: Package = installed.find_package(part.package)
+        found = package.records().get(part.name)
+        if found is None:
+            raise MissingRecordError(f"no record {backticked(part.name)} in package {backticked(part.package)}")
+        files[part], records[part] = found, installed.open_file(found)
+        return records[part]
+
+    whole = join(index, opened, widen=False, reopen=None)
+    for part, record in records.items():
+        try:
+            record.verify()
+            _check_claim(files[part], known)
+        except WheelweightsError as fault:
+            fault.path = fault.path or record.path
+            fault.details = (*fault.details, f"A part of {printable(index.path)}, in {part.requirement}.")
+            raise
+    nbytes = sum(whole.info(key).nbytes for key in whole)
+    return Verdict(index.path, "record", len(whole), nbytes, parts=verdict.parts)

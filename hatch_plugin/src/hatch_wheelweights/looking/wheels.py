@@ -54,11 +54,12 @@ class Wheel:
         self.records = tuple(filter(is_record, files))
         self._opened = opened
 
-    def open(self, name: str) -> Record:
+    def open(self, name: str, *, index: bool = True) -> Record:
         """Open one record: a stored one is mapped inside the wheel, a deflated one read into memory.
 
-        Raises RecordError for one that is damaged, for one whose header inflates far more than an honest one does, and
-        if all that were opened so far take more memory than a wheel of this size may: a caller may keep them all.
+        `index` as for `open_record`. Raises RecordError for one that is damaged, for one whose header inflates far more
+        than an honest one does, and if all that were opened so far take more memory than a wheel of this size may: a
+        caller may keep them all.
         """
         path = f"{self.path}/{name}"
         if name not in self.files or not is_record(name):
@@ -67,7 +68,7 @@ class Wheel:
         with _naming_wheel(path):
             data = self._inflated(member) if member.method == DEFLATED else self._mapped(member)
             _check_header(data, member)
-            record = read_record(data, path=path)
+            record = read_record(data, path=path, index=index)
             self._opened.account.charge(len(record), BYTES_PER_TENSOR * len(record))
             self._opened.account.charge(*_cost_of(record.metadata))
         return record

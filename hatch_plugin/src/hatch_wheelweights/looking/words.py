@@ -14,6 +14,8 @@ from hatch_wheelweights.looking.texts import dtype_name, human_size, shape_text,
 from wheelweights.errors import backticked, counted, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hatch_wheelweights.errors import Spelling
     from hatch_wheelweights.looking.diff import Difference, Outline, TensorDifference, ValueDifference
     from hatch_wheelweights.looking.inspect import Inspection, TensorFacts
@@ -26,12 +28,14 @@ __all__ = [
     "dtype_text",
     "kind_line",
     "note",
+    "part_text",
     "problem_text",
     "sound_line",
     "unshown_line",
 ]
 
 SHOWN_RECORDS: Final = 100  # of a wheel
+SHOWN_PARTS: Final = 10  # of a record whose tensors are in distributions of their own
 
 
 # What is in a file
@@ -48,10 +52,25 @@ def contents_line(inspection: Inspection) -> str | None:
         return counted(len(inspection.records), "record")
     if inspection.problem is not None:
         return None
+    if inspection.parts:
+        total = sum(part.count for part in inspection.parts)
+        return f"its {counted(total, 'tensor')}: in {_distributions([part.requirement for part in inspection.parts])}"
     held = counted(len(inspection.kept), "tensor")
     left_out = len(inspection.tensors) - len(inspection.kept)
     more = f"; {counted(left_out, 'tensor')} left out" if left_out else ""
-    return f"{held}, {counted(inspection.values, 'value')}, {human_size(inspection.nbytes)}{more}"
+    part = f"; {part_text(inspection.part_of)}" if inspection.part_of else ""
+    return f"{held}, {counted(inspection.values, 'value')}, {human_size(inspection.nbytes)}{more}{part}"
+
+
+def part_text(distribution: str) -> str:
+    """Return what a part of a record is."""
+    return f"a part of a record, in the distribution {printable(shortened(distribution))}"
+
+
+def _distributions(requirements: Sequence[str]) -> str:
+    shown = ", ".join(requirements[:SHOWN_PARTS])
+    more = f" and {len(requirements) - SHOWN_PARTS:,} more" if len(requirements) > SHOWN_PARTS else ""
+    return f"the distribution{'' if len(requirements) == 1 else 's'} {shown}{more}"
 
 
 def problem_text(problem: CheckpointError, spelling: Spelling) -> str:
@@ -86,8 +105,12 @@ def unshown_line(inspection: Inspection) -> str | None:
 def sound_line(verdict: Verdict) -> str:
     """Return the line for a record or a wheel of which every byte was checked."""
     checked = "sound" if verdict.kind != "burn-record" else "well-formed (Burn's records have no checksums)"
-    parts = counted(verdict.parts, "file" if verdict.kind == "wheel" else "tensor")
-    return f"{printable(verdict.path)}: {checked}, {parts}, {verdict.nbytes:,} bytes"
+    held = counted(verdict.count, "file" if verdict.kind == "wheel" else "tensor")
+    if verdict.kind == "record-index":
+        return f"{printable(verdict.path)}: {checked}, its {held}: in {_distributions(verdict.parts)}"
+    parts = f", in {_distributions(verdict.parts)}" if verdict.parts else ""
+    part = f"; {part_text(verdict.part_of)}" if verdict.part_of else ""
+    return f"{printable(verdict.path)}: {checked}, {held}, {verdict.nbytes:,} bytes{parts}{part}"
 
 
 # How two files differ
@@ -95,7 +118,8 @@ def sound_line(verdict: Verdict) -> str:
 
 def difference_lines(difference: Difference, spelling: Spelling) -> list[str]:
     """Return a line for each difference, and one that counts them."""
-    lines: list[str] = []
+    pairs = zip(difference.paths, difference.part_of, strict=True)
+    lines = [f"{path}: {part_text(part)}" for path, part in pairs if part is not None]
     for path, only in zip(difference.paths, difference.only, strict=True):
         lines += [f"only in {path}: {backticked(key)}: {_outlined(outline)}" for key, outline in only.items()]
     differing = [tensor for tensor in difference.both if not tensor.equal]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 from hatch_wheelweights.errors import Option
+from hatch_wheelweights.options.distribution import DISTRIBUTION, Distribution
 from hatch_wheelweights.options.precisions import Precision
 from hatch_wheelweights.options.values import BOOLEAN, KEYS, PATH, PATTERNS, PRECISIONS, RULES, TEXTS, Kind, choice
 from wheelweights.plain import is_dict
@@ -24,6 +25,7 @@ __all__ = [
     "HookOptions",
     "Precision",
     "RecordOptions",
+    "SdistHolds",
     "Spec",
     "TensorOptions",
     "specs",
@@ -32,6 +34,7 @@ __all__ = [
 T = TypeVar("T")
 
 Compression: TypeAlias = Literal["deflated", "stored"]
+SdistHolds: TypeAlias = Literal["records", "sources"]
 
 
 @dataclass(frozen=True)
@@ -125,9 +128,18 @@ class RecordOptions(ConversionOptions):
 
 @dataclass(frozen=True)
 class HookOptions:
-    """The whole table of the hook: how the wheel stores its records, and which there are."""
+    """The whole table of the hook: which records there are, and what becomes of them in wheels and sdists."""
 
     compression: Compression = _option("deflated", choice(Compression), "How the wheel stores its records.")
+    sdist: SdistHolds = _option(
+        "records", choice(SdistHolds), "What an sdist holds: the records that wheels are made from, or the checkpoints."
+    )
+    distribution: Distribution | None = _option(
+        None,
+        DISTRIBUTION,
+        "Put the records into distributions of their own, which `hatch build -t weights` makes.",
+        '{ name = "big-weights", version = "3", max-size = "95MB" }',
+    )
     records: tuple[RecordOptions, ...] = ()
 
 

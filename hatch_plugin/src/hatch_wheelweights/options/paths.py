@@ -15,9 +15,10 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Final
 
 from hatch_wheelweights.errors import GOLDEN, Faults
+from hatch_wheelweights.options.missing import fetching, is_unpacked_sdist, note_missing, outside
 from hatch_wheelweights.options.toml import record_place
 from hatch_wheelweights.options.values import read_string
-from wheelweights.errors import backticked, did_you_mean, listed
+from wheelweights.errors import backticked, listed
 from wheelweights.golden import golden_path
 
 if TYPE_CHECKING:
@@ -29,18 +30,17 @@ if TYPE_CHECKING:
 __all__ = ["Job", "check_golden", "check_output", "check_records", "check_source", "resolve"]
 
 STEM: Final = "{stem}"
-CHECKPOINT_SUFFIXES: Final = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".index.json", ".tar", ".mpk", ".mpk.gz")
-MAX_LOOKED_AT: Final = 10_000  # files, when looking for what may have been meant
 
 
 @dataclass(frozen=True)
 class Job:
     """One record to make: its files, joined to the project's folder, and its options with both made plain.
 
-    `golden`, in the options, is joined to the folder as well.
+    `golden`, in the options, is joined to the folder as well. `source` is None where an unpacked sdist holds the record
+    at `output` in the place of the checkpoint; then `options.source` is what the table says, which may be a glob.
     """
 
-    source: Path
+    source: Path | None
     output: Path
     options: RecordOptions
 
@@ -53,28 +53,60 @@ def resolve(options: HookOptions, root: str | os.PathLike[str]) -> tuple[Job, ..
     """
     root = Path(root)
     faults = Faults()
-    found = [
-        (record_place(i), _for_source(record, source))
-        for i, record in enumerate(options.records)
-        for source in _sources(os.fspath(record.source), root, record_place(i) / "source", faults)
-    ]
-    _check_distinct(found, faults)
-    for place, record in found:
-        _check_golden_is_there(record, root, place / GOLDEN, faults)
+    found: list[tuple[Place, RecordOptions, bool]] = []
+    for i, record in enumerate(options.records):
+        place = record_place(i)
+        sources = _sources(os.fspath(record.source), root)
+        kept = [] if sources else list(_kept(record, options.records, root))
+        found += [(place, _for_source(record, source), True) for source in sources]
+        found += [(place, one, False) for one in kept]
+        if not sources and not kept:
+            note_missing(os.fspath(record.source), root, place / "source", faults)
+    _check_distinct([(place, record) for place, record, _ in found], faults)
+    for place, record, from_source in found:
+        _check_golden_is_there(record, root, place / GOLDEN, faults, beside=not from_source)
     faults.raise_any()
-    return tuple(_job(root, record) for _, record in found)
+    return tuple(_job(root, record, from_source=from_source) for _, record, from_source in found)
 
 
-def _job(root: Path, record: RecordOptions) -> Job:
+def _job(root: Path, record: RecordOptions, *, from_source: bool) -> Job:
     golden = None if record.golden is None else os.fspath(root / record.golden)
-    return Job(root / record.source, root / record.output, dataclasses.replace(record, golden=golden))
+    source = root / record.source if from_source else None
+    return Job(source, root / record.output, dataclasses.replace(record, golden=golden))
 
 
-def _check_golden_is_there(record: RecordOptions, root: Path, place: Place, faults: Faults) -> None:
-    if record.golden is not None and not (root / record.golden).is_file():
-        there = "a folder" if (root / record.golden).is_dir() else "none"
-        remedy = "Make it in torch: hatch_wheelweights.golden(model, *inputs, path=...)."
-        faults.add(place, f"expected a file, found {there}: {backticked(record.golden)}", remedy=remedy)
+def _kept(record: RecordOptions, records: Sequence[RecordOptions], root: Path) -> Iterator[RecordOptions]:
+    """Yield the records that an unpacked sdist holds in the place of checkpoints, each at the output that it has."""
+    if not is_unpacked_sdist(root):
+        return
+    output = os.fspath(record.output)
+    if STEM not in output:
+        if (root / output).is_file():
+            yield record
+        return
+    others = {os.fspath(other.output) for other in records}
+    before, *between = map(re.escape, output.split(STEM))
+    form = re.compile(f"{before}([^/]+)" + "".join(f"{part}(?:\\1)" for part in between[:-1]) + between[-1])
+    matches = glob.glob(glob.escape(output).replace(STEM, "*"), root_dir=root)  # noqa: PTH207
+    for name in sorted(PurePosixPath(*Path(match).parts).as_posix() for match in matches):
+        stem = form.fullmatch(name)
+        if stem and name not in others and not name.endswith(golden_path(".mpk")):
+            golden = None if record.golden is None else os.fspath(record.golden).replace(STEM, stem[1])
+            yield dataclasses.replace(record, output=name, golden=golden)
+
+
+def _check_golden_is_there(
+    record: RecordOptions, root: Path, place: Place, faults: Faults, *, beside: bool = False
+) -> None:
+    """Note golden outputs that are not there; `beside` the record of an unpacked sdist, the golden record counts."""
+    if record.golden is None or (root / record.golden).is_file():
+        return
+    if beside and (root / golden_path(os.fspath(record.output))).is_file():
+        return
+    there = "a folder" if (root / record.golden).is_dir() else "none"
+    remedy = fetching(root / record.golden, os.fspath(record.golden))
+    remedy = remedy or "Make it in torch: hatch_wheelweights.golden(model, *inputs, path=...)."
+    faults.add(place, f"expected a file, found {there}: {backticked(record.golden)}", remedy=remedy)
 
 
 def check_source(value: object, place: Place, faults: Faults) -> str:
@@ -172,13 +204,13 @@ def _relative(text: str, place: Place, faults: Faults) -> str:
         faults.add(place, f"expected a path, found control characters in {backticked(text)}")
     elif windows.drive or windows.root or text.startswith("~"):
         fact = f"expected a path relative to the project, found {backticked(text)}"
-        faults.add(place, fact, remedy="Move the file into the project: an sdist holds nothing from outside.")
+        faults.add(place, fact, remedy=outside(text))
     elif "\\" in text:
         fact = f"expected forward slashes, found {backticked(text)}"
         faults.add(place, fact, remedy=f"Write {windows.as_posix()}.")
     elif ".." in windows.parts:
         fact = f"expected a path inside the project, found `..` in {backticked(text)}"
-        faults.add(place, fact, remedy="Move the file into the project: an sdist holds nothing from outside.")
+        faults.add(place, fact, remedy=outside(text))
     elif not text.strip() or plain == ".":
         faults.add(place, f"expected the path of a file, found {backticked(text) if text else 'an empty string'}")
     else:
@@ -205,41 +237,10 @@ def _stem(name: str) -> str:
     return whole if whole != name else PurePosixPath(name).stem
 
 
-def _sources(source: str, root: Path, place: Place, faults: Faults) -> list[str]:
-    """Return the files that a source names, relative to the root, or note that there is none."""
+def _sources(source: str, root: Path) -> list[str]:
+    """Return the files that a source names, relative to the root; none if there is none."""
     if not glob.has_magic(source):
-        if (root / source).is_file():
-            return [source]
-        found = "a folder" if (root / source).is_dir() else "none"
-        _missing(f"expected a file, found {found}: {backticked(source)}", source, root, place, faults)
-        return []
+        return [source] if (root / source).is_file() else []
     # Not Path.glob: there `**` and hidden files mean something else in each version of Python.
     matches = glob.glob(source, root_dir=root, recursive=True)  # noqa: PTH207
-    files = sorted({PurePosixPath(*Path(match).parts).as_posix() for match in matches if (root / match).is_file()})
-    if not files:
-        _missing(f"expected files, found none: {backticked(source)}", source, root, place, faults)
-    return files
-
-
-def _missing(fact: str, source: str, root: Path, place: Place, faults: Faults) -> None:
-    """Note a missing source, with the reason and the names that may have been meant."""
-    there = list(_checkpoints(root))
-    details = [f"Checkpoints in the project: {listed(there)}"] if there else ["The project holds no checkpoint."]
-    remedy = did_you_mean(source, there)
-    if (root / "PKG-INFO").is_file():
-        details.insert(0, "This is an unpacked sdist (it has a PKG-INFO), and the file was not put into it.")
-        remedy = remedy or "Make the sdist again from the project, with the build hook enabled."
-    faults.add(place, fact, *details, remedy=remedy or "Paths are relative to the folder of pyproject.toml.")
-
-
-def _checkpoints(root: Path) -> Iterator[str]:
-    """Yield the files of the project that look like checkpoints, but not for ever."""
-    looked_at = 0
-    for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
-        for name in names:
-            if name.endswith(CHECKPOINT_SUFFIXES):
-                yield Path(folder, name).relative_to(root).as_posix()
-        looked_at += len(names) + 1
-        if looked_at > MAX_LOOKED_AT:
-            return
+    return sorted({PurePosixPath(*Path(match).parts).as_posix() for match in matches if (root / match).is_file()})

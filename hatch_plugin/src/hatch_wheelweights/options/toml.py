@@ -12,15 +12,20 @@ from wheelweights.plain import is_mapping, is_sequence
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["TABLE", "TOML", "record_place", "records_place", "toml_name"]
+__all__ = ["TABLE", "TOML", "hook_place", "record_place", "records_place", "toml_name"]
 
 # A true suffix of the path in pyproject.toml and in hatch.toml, in the build's table and in a target's.
 TABLE: Final = "hooks.wheelweights"
 
 
+def hook_place() -> Place:
+    """Return the place of the hook's own table."""
+    return Place((TABLE,), TOML)
+
+
 def records_place() -> Place:
     """Return the place of the records' tables."""
-    return Place((TABLE, "records"), TOML)
+    return hook_place() / "records"
 
 
 def record_place(number: int) -> Place:

@@ -5,21 +5,23 @@ behind it, and `mapping` is what an open record is: a mapping of keys to arrays.
 packages.
 """
 
-from wheelweights.record.layout import header_size
-from wheelweights.record.mapping import Record, TensorInfo, read_only
+from wheelweights.record.layout import MARK_BYTES, buffer_size, header_size
+from wheelweights.record.mapping import Record, TensorInfo, read_only, tensors_digest
 from wheelweights.record.reading import aligned_buffer, open_record, read_record, recognises
-from wheelweights.record.writing import Tensor, appearing_whole, write_record
+from wheelweights.record.writing import Tensor, write_record
 
 __all__ = [
+    "MARK_BYTES",
     "Record",
     "Tensor",
     "TensorInfo",
     "aligned_buffer",
-    "appearing_whole",
+    "buffer_size",
     "header_size",
     "open_record",
     "read_only",
     "read_record",
     "recognises",
+    "tensors_digest",
     "write_record",
 ]

@@ -39,7 +39,9 @@ Layout
 - `crc32` is the CRC-32 of the payload. The writer always takes 5 bytes for it (`ce`), because the value is known only
   after the header has its place; a reader accepts any width.
 - `metadata` has the values that JSON has, with text as keys. Reserved keys: `generator`, `source`, `options`, `config`,
-  `user`.
+  `user`; `golden` (in a golden record, see `wheelweights.golden`); `parts`, `order` and `part` (where tensors are in
+  distributions of their own, see `wheelweights.parts`); `editable` (in the tree of an editable install: the `files`
+  that it was made from: path from the record's folder, size, and when each was written, in nanoseconds).
 - Keys of maps are text, and no map has a key twice. Where the above does not give a width, any that MessagePack allows
   will do.
 

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["aligned_buffer", "open_record", "read_record", "recognises"]
 
 
+_INDEX: Final = "expected a record with tensors, found the index of one whose tensors are in distributions of their own"
 _CUT: Final = "the file was cut while it was read"
 
 
@@ -55,14 +56,20 @@ def recognises(head: bytes) -> bool:
 
 
 def open_record(
-    path: str | os.PathLike[str], *, mmap: bool = True, widen: bool = False, verify: bool = False
+    path: str | os.PathLike[str],
+    *,
+    mmap: bool = True,
+    widen: bool = False,
+    verify: bool = False,
+    index: bool = False,
 ) -> Record:
     """Open a record, ours or one that Burn wrote, and check its header whole.
 
     With `mmap` the file is mapped: its header is read, and the bytes of a tensor only when they are used. Without, the
     whole file is read into memory, so that it may be replaced or truncated while it is in use (if a mapped file is
     truncated while it is read, Linux ends the process with SIGBUS). `widen` gives bfloat16 and float8 as float32
-    copies. `verify` reads and checks every byte, as `Record.verify` does. Raises RecordError for anything that is not a
+    copies. `verify` reads and checks every byte, as `Record.verify` does. `index` opens a record whose tensors are in
+    distributions of their own, without them; `load` opens it with them. Raises RecordError for anything that is not a
     well-formed record.
     """
     shown = os.fspath(path)
@@ -76,8 +83,8 @@ def open_record(
             else:
                 data = _in_memory(file, size)
                 first = partial(_first_of, data)
-            reopen = _reopened, (os.path.abspath(path), mmap, widen, verify)  # noqa: PTH100
-            return _record(first, data, path=shown, widen=widen, verify=verify, reopen=reopen)
+            reopen = _reopened, (os.path.abspath(path), mmap, widen, verify, index)  # noqa: PTH100
+            return _record(first, data, path=shown, widen=widen, verify=verify, index=index, reopen=reopen)
     except (OSError, ValueError) as error:
         if isinstance(error, RecordError):
             error.path = error.path or shown
@@ -87,8 +94,8 @@ def open_record(
         raise kind(f"cannot be opened: {reason}", path=shown) from error
 
 
-def _reopened(path: str, mmap: bool, widen: bool, verify: bool) -> Record:
-    return open_record(path, mmap=mmap, widen=widen, verify=verify)
+def _reopened(path: str, mmap: bool, widen: bool, verify: bool, index: bool) -> Record:
+    return open_record(path, mmap=mmap, widen=widen, verify=verify, index=index)
 
 
 def _mapped(descriptor: int, size: int) -> NDArray[np.uint8]:
@@ -121,15 +128,22 @@ def _first_of_file(file: BufferedReader, count: int) -> bytes:
 
 
 def read_record(
-    data: NDArray[np.uint8], *, path: str, widen: bool = False, verify: bool = False, reopen: Reopen | None = None
+    data: NDArray[np.uint8],
+    *,
+    path: str,
+    widen: bool = False,
+    verify: bool = False,
+    index: bool = False,
+    reopen: Reopen | None = None,
 ) -> Record:
     """Return the record that these bytes are, in memory or in a map; nothing is copied but the header.
 
-    `path` is its name in errors, `reopen` what `pickle` is to call to get the record again. Raises RecordError for
-    anything that is not a well-formed record.
+    `path` is its name in errors, `reopen` what `pickle` is to call to get the record again; the rest as for
+    `open_record`. Raises RecordError for anything that is not a well-formed record.
     """
+    first = partial(_first_of, data)
     try:
-        return _record(partial(_first_of, data), data, path=path, widen=widen, verify=verify, reopen=reopen)
+        return _record(first, data, path=path, widen=widen, verify=verify, index=index, reopen=reopen)
     except RecordError as error:
         error.path = error.path or path
         raise
@@ -142,6 +156,7 @@ def _record(
     path: str,
     widen: bool,
     verify: bool,
+    index: bool,
     reopen: Reopen | None,
 ) -> Record:
     """Return the record that these bytes are; `first` gives as many of them as it is asked for."""
@@ -154,6 +169,8 @@ def _record(
         _check_size(header, data.size)
         buffers = Buffers(data, size, header.infos, path=path)
         record = Record(header.infos, buffers, metadata=header.metadata, path=path, widen=widen, reopen=reopen)
+    if not index and not record and record.metadata.get("parts"):
+        raise RecordError(_INDEX, remedy="Load it by its package: wheelweights.load(package, name).")
     if verify:
         record.verify()
     return record
@@ -191,6 +208,8 @@ def _instead(head: bytes, path: str) -> str:
     match format_of(head):
         case Format.LFS_POINTER:
             return f"Run: git lfs pull --include {printable(os.path.basename(path))}"  # noqa: PTH119 (a member of an archive has no Path)
+        case Format.INTERRUPTED:
+            return "Build the wheel again, and install that one."
         case Format.EMPTY:
             return REINSTALL
         case _:

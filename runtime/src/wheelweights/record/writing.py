@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
-import stat
 import zlib
 from dataclasses import dataclass
 from itertools import chain
@@ -14,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 import numpy as np
 
 from wheelweights._msgpack import Packer
+from wheelweights.atomic import appearing_whole
 from wheelweights.dtypes import dtype_name, find_dtype
 from wheelweights.errors import DtypeError, RecordError, backticked, quoted
 from wheelweights.record.layout import (
@@ -37,13 +35,13 @@ from wheelweights.record.layout import (
 from wheelweights.record.metadata import metadata_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping
-    from pathlib import Path
+    import os
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
     from typing import BinaryIO
 
     from numpy.typing import NDArray
 
-__all__ = ["Tensor", "appearing_whole", "write_record"]
+__all__ = ["Tensor", "write_record"]
 
 _CHUNK: Final = 1 << 20
 
@@ -104,41 +102,6 @@ def write_record(
         file.seek(0)
         file.write(header)
     return size
-
-
-@contextlib.contextmanager
-def appearing_whole(path: str | os.PathLike[str]) -> Generator[BinaryIO]:
-    """Give a file that gets its name once everything is written, and is removed if that fails.
-
-    Raises RecordError, with the path, where the system refuses.
-    """
-    from pathlib import Path  # noqa: PLC0415 (reading records needs no pathlib, and importing it takes longer)
-
-    target = Path(path)
-    temporary = target.parent / f".{target.name}.{os.urandom(8).hex()}.tmp"
-    try:
-        _refuse_devices(target)
-        with temporary.open("xb") as file:
-            yield file
-        temporary.replace(target)
-    except BaseException as error:
-        with contextlib.suppress(OSError, ValueError):
-            temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise RecordError(f"cannot be written: {error.strerror or error}", path=os.fspath(path)) from error
-        raise
-
-
-def _refuse_devices(target: Path) -> None:
-    """Raise OSError for a target that is there and not a regular file: it must not be replaced by one."""
-    try:
-        mode = target.stat().st_mode
-    except FileNotFoundError:
-        return
-    except ValueError as error:  # a name that no file can have
-        raise OSError(str(error)) from error
-    if not stat.S_ISREG(mode):
-        raise OSError("there is something that is not a regular file")
 
 
 # The plan
