@@ -15,8 +15,8 @@ import pytest
 from hatch_wheelweights import wheel as wheel_module
 from hatch_wheelweights.errors import ConfigError
 from hatch_wheelweights.wheel import BLOCK_BYTES, add_records
-from wheelweights import RecordError
 from looking.wheels import assert_sound, local_header, local_headers, members, read_member
+from wheelweights import RecordError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

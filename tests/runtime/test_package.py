@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import mmap
+import os
 import pickle
 import sys
 import zipfile
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from wheelweights import Record, RecordError, load, write_record
+from wheelweights import Record, RecordError, load, open_record, write_record
+from wheelweights.formats import INTERRUPTED_BUILD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -283,3 +285,87 @@ def test_lets_the_errors_of_the_package_itself_through(site: Path) -> None:
     (site / "corner" / "__init__.py").write_text("1 / 0\n")
     with pytest.raises(ZeroDivisionError):
         load("shop.corner", "model.mpk")
+
+
+# Interrupted builds, changed checkpoints, namespace packages
+
+
+def test_a_stub_says_that_the_build_was_interrupted(site: Path) -> None:
+    (site / "model.mpk").write_bytes(INTERRUPTED_BUILD)
+    with pytest.raises(RecordError) as caught:
+        load("shop", "model.mpk")
+    assert str(caught.value) == (
+        f"{site / 'model.mpk'}: expected a record, found what a build that was interrupted left in its place\n"
+        "  Build the wheel again, and install that one."
+    )
+
+
+def editable(site: Path, **changed: Any) -> Path:
+    """Write the record of an editable install, made from a checkpoint beside the package."""
+    source = site.parent / "w.pt"
+    source.write_bytes(b"weights")
+    state = source.stat()
+    files = [["../w.pt", state.st_size, state.st_mtime_ns]]
+    write_record(site / "model.mpk", {"w": WEIGHT}, metadata={"editable": {"files": files} | changed})
+    return source
+
+
+def test_an_editable_install_is_fresh_while_its_checkpoint_is_the_same(site: Path) -> None:
+    editable(site)
+    load("shop", "model.mpk")
+
+
+def test_an_editable_install_is_stale_when_its_checkpoint_has_changed(site: Path) -> None:
+    source = editable(site)
+    source.write_bytes(b"others")
+    with pytest.warns(UserWarning, match="has changed since") as caught:
+        record = load("shop", "model.mpk")
+    assert list(record) == ["w"]
+    (warning,) = caught
+    assert str(warning.message) == (
+        f"{site / 'model.mpk'}: the checkpoint {source} has changed since this record was made from it\n"
+        "  Make it again, in its project: pip install -e . (uv: uv sync --reinstall-package shop)."
+    )
+    assert warning.filename == __file__
+
+
+def test_an_older_file_in_its_place_is_a_change_as_well(site: Path) -> None:
+    os.utime(editable(site), (1, 1))
+    with pytest.warns(UserWarning, match="has changed since"):
+        load("shop", "model.mpk")
+
+
+def test_an_editable_install_without_its_checkpoint_is_none_to_speak_of(site: Path) -> None:
+    editable(site).unlink()
+    load("shop", "model.mpk")
+
+
+@pytest.mark.parametrize("files", [1, "x", [1], [[]], [["a\0", 1, 2]], [[1, 2, 3]], {"a": 1}, [["../w.pt"]]])
+def test_what_it_says_of_its_checkpoint_may_be_anything(site: Path, files: object) -> None:
+    editable(site, files=files)
+    load("shop", "model.mpk")
+
+
+def test_opening_it_by_its_path_asks_nothing(site: Path) -> None:
+    editable(site).write_bytes(b"others")
+    open_record(site / "model.mpk")
+
+
+@pytest.mark.parametrize(
+    ("owner", "advice"), [(True, "--force-reinstall shop-b;"), (False, "the distribution that `shop.b`")]
+)
+def test_the_distribution_of_a_namespace_package_is_its_own(tmp_path: Path, owner: bool, advice: str) -> None:
+    sys.path.insert(0, str(tmp_path))
+    for name in ("a", "b"):
+        (tmp_path / "shop" / name).mkdir(parents=True)
+        (tmp_path / "shop" / name / "__init__.py").touch()
+        info = tmp_path / f"shop_{name}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: shop-{name}\nVersion: 1.0\n")
+        listed = name == "a" or owner
+        (info / "RECORD").write_text(f"shop/{name}/__init__.py,,\n" if listed else "")
+    importlib.invalidate_caches()
+    with pytest.raises(RecordError) as caught:
+        load("shop.b", "model.mpk")
+    assert advice in str(caught.value)
+    assert "shop-a" not in str(caught.value)

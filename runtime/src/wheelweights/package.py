@@ -22,13 +22,13 @@ from wheelweights.record import Record, aligned_buffer, open_record, read_only, 
 
 if TYPE_CHECKING:
     import zipfile
-    from importlib.metadata import Distribution
     from importlib.resources.abc import Traversable
     from types import ModuleType
 
     from numpy.typing import NDArray
 
     from wheelweights.parts import Part
+    from wheelweights.record.mapping import Reopen
 
 __all__ = ["load", "resource_bytes"]
 
@@ -47,6 +47,23 @@ def load(
     the installation.
     """
     shown = package if isinstance(package, str) else package.__name__
+    reopen = _loaded, (name, shown, mmap, widen, verify)
+    record = _opened(package, name, mmap=mmap, widen=widen, reopen=reopen)
+    _warn_of_changes(record, shown)
+    if not record and parts_of(record.metadata, record.path):
+        record = join(record, partial(_part, mmap=mmap), widen=widen, reopen=reopen)
+    if verify:
+        record.verify()
+    return record
+
+
+def _loaded(name: str, package: str, mmap: bool, widen: bool, verify: bool) -> Record:
+    return load(package, name, mmap=mmap, widen=widen, verify=verify)
+
+
+def _opened(package: str | ModuleType, name: str, *, mmap: bool, widen: bool = False, reopen: Reopen) -> Record:
+    """Open a record as it lies in a package, an index without its parts."""
+    shown = package if isinstance(package, str) else package.__name__
     if not name or name.startswith("/") or "\\" in name or ".." in name.split("/"):
         raise RecordError(f"expected the name of a file in package {backticked(shown)}, found {quoted(name)}")
     folder = _folder(package, shown)
@@ -55,18 +72,10 @@ def load(
         resource = resource.joinpath(part)
     if not _is_file(resource):
         raise _not_found(shown, name, folder)
-    reopen = _loaded, (name, shown, mmap, widen, verify)
     if isinstance(resource, Path):
-        record = open_record(resource, mmap=mmap, widen=widen, index=True)
-        _warn_of_changes(record, resource, shown)
-    else:
-        data = resource_bytes(resource, mmap=mmap)
-        record = read_record(data, path=str(resource), widen=widen, index=True, reopen=reopen)
-    if not record and parts_of(record.metadata, record.path):
-        record = join(record, partial(_part, mmap=mmap), widen=widen, reopen=reopen)
-    if verify:
-        record.verify()
-    return record
+        return open_record(resource, mmap=mmap, widen=widen, index=True)
+    data = resource_bytes(resource, mmap=mmap)
+    return read_record(data, path=str(resource), widen=widen, index=True, reopen=reopen)
 
 
 def _part(part: Part, *, mmap: bool) -> Record:
@@ -75,13 +84,11 @@ def _part(part: Part, *, mmap: bool) -> Record:
 
     if importlib.util.find_spec(part.package) is None:
         raise MissingRecordError(f"no package {backticked(part.package)}")
-    record = load(part.package, part.name, mmap=mmap)
-    if parts_of(record.metadata, record.path):
-        raise RecordError("a part that has parts itself")
-    return record
+    reopen = _loaded, (part.name, part.package, mmap, False, False)
+    return _opened(part.package, part.name, mmap=mmap, reopen=reopen)
 
 
-def _warn_of_changes(record: Record, path: Path, package: str) -> None:
+def _warn_of_changes(record: Record, package: str) -> None:
     """Warn if this is the record of an editable install, and the checkpoint is not what it was made from any more.
 
     Costs a question to the system for each file of the checkpoint, and nothing in other installations.
@@ -91,14 +98,14 @@ def _warn_of_changes(record: Record, path: Path, package: str) -> None:
     for entry in files if is_sequence(files) else ():
         if not is_sequence(entry) or len(entry) != 3 or not isinstance(entry[0], str):
             continue
-        file = path.parent / entry[0]
+        file = Path(record.path).parent / entry[0]
         try:
             state = file.stat()
         except (OSError, ValueError):  # an editable install without the checkpoint
             continue
         if [state.st_size, state.st_mtime_ns] != list(entry[1:]):
             text = (
-                f"{path}: the checkpoint {os.path.normpath(file)} has changed since this record was made from it\n"
+                f"{record.path}: the checkpoint {os.path.normpath(file)} has changed since this record was made from it\n"
                 f"  Make it again, in its project: pip install -e . (uv: uv sync --reinstall-package "
                 f"{_distribution_of(package) or 'NAME'})."
             )
@@ -190,12 +197,18 @@ def _distribution_of(package: str) -> str | None:
     top, _, below_top = package.partition(".")
     candidates = sorted(set(importlib.metadata.packages_distributions().get(top, [])))
     below = f"{package.replace('.', '/')}/"
-    found = [name for name in candidates if _lists(importlib.metadata.distribution(name), below)]
+    found = [name for name in candidates if _lists(name, below)]
     if not candidates and not below_top:
         return top
     return found[0] if len(found) == 1 else None
 
 
-def _lists(distribution: Distribution, below: str) -> bool:
-    files = distribution.files
+def _lists(distribution: str, below: str) -> bool:
+    """Return whether a distribution lists files below a folder, as far as it lists any."""
+    import importlib.metadata  # noqa: PLC0415 (only for the error)
+
+    try:
+        files = importlib.metadata.distribution(distribution).files
+    except importlib.metadata.PackageNotFoundError:
+        return False
     return files is None or any(file.as_posix().startswith(below) for file in files)

@@ -152,10 +152,9 @@ def test_signatures_of_the_listing_are_not_listed() -> None:
     assert faults(WHEEL) == []
     for row in (f"{LISTING}.jws,,\n", f"{LISTING}.jws,sha256=AAAA,2\n"):
         write(WHEEL, wheel(signed, listing=rows() + row))
-        assert faults(WHEEL) == [
-            f"{WHEEL}/{LISTING}.jws: is listed in RECORD, which it is a signature of\n"
-            "  Get the wheel again, or build it again."
-        ]
+        (fault,) = faults(WHEEL)
+        said = f"{WHEEL}/{LISTING}.jws: is listed in RECORD, which it is a signature of"
+        assert fault == f"{said}\n  Get the wheel again, or build it again."
 
 
 COLUMNS = "expected rows of a name, a digest and a size"

@@ -15,6 +15,12 @@ AT = "hooks.wheelweights.distribution"
 EXAMPLE = 'Write, say: distribution = { name = "my-weights", version = "1", max-size = "95MB" }'
 IN_QUOTES = 'Write, say: version = "3"'
 SIZES = 'Write, say: max-size = "95MB"'
+NOTHING = (
+    f"configuration: 2 faults: {AT}.name, {AT}.version\n"
+    f"  {AT}.name: expected the name of a distribution, found nothing\n"
+    f"  {AT}.version: expected a version as text, found nothing"
+)
+IN_TEXT = f'{AT}.version: expected a version as text, found an integer (3)\n  Write it as text: version = "3"'
 LETTERS = "Begin it with a letter; letters, digits and hyphens may follow."
 
 
@@ -46,12 +52,10 @@ def test_name_and_version_are_taken_in_their_normal_form() -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({}, f"configuration: 2 faults: {AT}.name, {AT}.version\n"
-             f"  {AT}.name: expected the name of a distribution, found nothing\n"
-             f"  {AT}.version: expected a version as text, found nothing"),
-        ({"name": "w", "version": 3}, f'{AT}.version: expected a version as text, found an integer (3)\n'
-                                      '  Write it as text: version = "3"'),
-        ({"name": "w", "version": "new"}, f"{AT}.version: expected a version as in PEP 440, found `new`\n  {IN_QUOTES}"),
+        ({}, NOTHING),
+        ({"name": "w", "version": 3}, IN_TEXT),
+        ({"name": "w", "version": "new"},
+         f"{AT}.version: expected a version as in PEP 440, found `new`\n  {IN_QUOTES}"),
         ({"name": "3w", "version": "1"},
          f"{AT}.name: expected a distribution's name that can be imported, found `3w`\n  {LETTERS}"),
         ({"name": "a b", "version": "1"},

@@ -245,9 +245,13 @@ def claim_of(file: File, known: Mapping[str, Claim]) -> Claim | None:
 def _rows(text: str) -> Iterator[tuple[str, Row]]:
     """Yield the names of records in RECORD, and their rows; lines that are malformed are left to installers."""
     for line in text.splitlines():
-        try:
-            fields = next(csv.reader([line]), [])
-        except csv.Error:
-            continue
+        fields = _fields(line)
         if len(fields) == 3 and is_record(fields[0]) and "\0" not in fields[0]:
             yield fields[0], row_from(*fields[1:])
+
+
+def _fields(line: str) -> list[str]:
+    try:
+        return [field for row in csv.reader([line]) for field in row]
+    except csv.Error:
+        return []
