@@ -52,7 +52,12 @@ ALONE = {
         "wheelweights.errors",
         "wheelweights.formats",
     },
-    "hatch_wheelweights.sdist": {"hatch_wheelweights.errors", "wheelweights.atomic", "wheelweights.errors"},
+    "hatch_wheelweights.sdist": {
+        "hatch_wheelweights.errors",
+        "wheelweights.atomic",
+        "wheelweights.errors",
+        "wheelweights.formats",
+    },
     "wheelweights.nn": {"wheelweights.errors", "wheelweights.plain", "wheelweights.skeleton"},
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -114,6 +115,92 @@ def test_every_front_end_shows_a_configuration_error_without_a_traceback(
     assert "Did you mean `precision`?" in said
     assert "Traceback" not in said
     assert list(project.root.rglob("*.whl")) == []
+
+
+# What users get wrong, under every front end: one clear message, no traceback, no wheel
+
+
+def edit(old: str, new: str) -> Callable[[Project], None]:
+    def change(project: Project) -> None:
+        pyproject = project.root / "pyproject.toml"
+        assert old in pyproject.read_text()
+        pyproject.write_text(pyproject.read_text().replace(old, new))
+
+    return change
+
+
+def rename_source(project: Project) -> None:
+    project.source.rename(project.source.with_name("conv2.pt"))
+
+
+def leave_a_pointer(project: Project) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12345\n"
+    project.source.write_text(pointer)
+
+
+def leave_a_link(project: Project) -> None:
+    project.source.unlink()
+    project.source.symlink_to("../.git/annex/objects/a/b/c")
+
+
+def cut_source(project: Project) -> None:
+    project.source.write_bytes(project.source.read_bytes()[:-100])
+
+
+def leave_an_old_record(project: Project) -> None:
+    project.wheel("editable")
+    edit("conv2d.mpk", "renamed.mpk")(project)
+
+
+def unpack_and_change(project: Project) -> None:
+    unpacked = project.unpacked_sdist()
+    shutil.rmtree(project.root)
+    unpacked.root.rename(project.root)
+    edit("output =", 'precision = "half"\noutput =')(project)
+
+
+SHARED = '\n[tool.hatch.build.targets.wheel.shared-data]\nweights = "share"\n[[tool.hatch.build.hooks'
+TOO_SMALL = "[tool.hatch.build.hooks.wheelweights]\ndistribution = { name = 'w', version = '1', max-size = 9 }\n[[tool"
+RUNTIME = 'dependencies = ["wheelweights"]'
+FAULTS: dict[str, tuple[Callable[[Project], None], str]] = {
+    "missing": (rename_source, "Did you mean `weights/conv2.pt`?"),
+    "git lfs": (leave_a_pointer, "Run: git lfs pull --include conv2d.pt"),
+    "git annex": (leave_a_link, "Run: git annex get weights/conv2d.pt"),
+    "damaged": (cut_source, "weights/conv2d.pt: "),
+    "runtime": (
+        edit(RUNTIME, "dependencies = []"),
+        'Write in [project] of pyproject.toml: dependencies = ["wheelweights"]',
+    ),
+    "range": (edit(RUNTIME, 'dependencies = ["wheelweights<0.1"]'), "found `wheelweights<0.1`"),
+    "shared data": (
+        edit("[[tool.hatch.build.hooks", SHARED),
+        "Take it, or its folder, out of force-include and shared-data.",
+    ),
+    "package": (edit("src/demo/conv2d.mpk", "src/demoo/conv2d.mpk"), "Did you mean `demo`? Correct the output."),
+    "left over": (leave_an_old_record, "found `demo/conv2d.mpk`, made from conv2d.pt too"),
+    "sdist": (unpack_and_change, "found others: `precision`"),
+    "too large": (edit("[[tool", TOO_SMALL), "found 9 bytes and tensor `conv"),
+}
+
+
+WHEEL_MAKERS = ["pip wheel", "build --wheel", "uv build --wheel", "hatch build"]
+# Each fault under two of them, in turn: all of them under all take minutes, and have been seen to pass
+UNDER_TWO = [(fault, WHEEL_MAKERS[(n + more) % 4]) for n, fault in enumerate(FAULTS) for more in (0, 1)]
+
+
+@pytest.mark.parametrize(("fault", "front_end"), UNDER_TWO)
+def test_every_front_end_shows_what_is_wrong_in_few_lines(
+    new_project: Callable[..., Project], run: Run, front_end: str, fault: str
+) -> None:
+    packages = '[tool.hatch.build.targets.wheel]\npackages = ["src/demo"]\nsources = ["src"]'
+    project = new_project(tables=packages)
+    change, expected = FAULTS[fault]
+    change(project)
+    said = run(FRONT_ENDS[front_end], project, fails=True)
+    print(f"--- {fault}, {front_end}\n{said}")
+    assert expected in said
+    assert "Traceback" not in said
+    assert [path for path in project.root.rglob("*.whl") if "dist" not in path.parts] == []
 
 
 @pytest.mark.parametrize(("installer", "layout"), [("pip", "src"), ("uv", "src"), ("uv", "flat")])

@@ -10,6 +10,7 @@ from making.projects import RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from making.projects import Project
 
@@ -124,3 +125,34 @@ def test_a_bug_of_ours_is_not_dressed_up(new_project: Callable[..., Project], mo
     monkeypatch.setattr("hatch_wheelweights.conversion.write_plan", broken)
     with pytest.raises(ZeroDivisionError):
         new_project().wheel()
+
+
+@pytest.mark.parametrize("kind", ["wheel", "sdist", "editable"])
+def test_a_full_disk_is_one_line(
+    new_project: Callable[..., Project], refused: Refused, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    project = new_project()
+    before = project.files()
+    monkeypatch.setattr("wheelweights.record.writing._write_buffer", full)
+    build = project.sdist if kind == "sdist" else lambda: project.wheel("standard" if kind == "wheel" else kind)
+    said = refused(build)
+    assert said.endswith(": cannot be written: No space left on device")
+    assert said.count("\n") == 0
+    assert project.files() == before
+    assert list((project.root / "dist").iterdir()) == []
+
+
+def test_so_is_one_for_what_is_put_in_the_place_of_a_record(
+    new_project: Callable[..., Project], refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, *_: object) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    project = new_project()
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    said = refused(project.wheel)
+    assert said.startswith("dist/__pycache__/wheelweights.")
+    assert said.endswith("/0.stub: No space left on device")

@@ -114,6 +114,16 @@ def test_its_metadata_say_what_it_is(project: Project) -> None:
     assert wheel.endswith(b"Root-Is-Purelib: true\nTag: py3-none-any\n")
 
 
+def test_its_metadata_name_the_authors_in_utf_8_and_are_never_folded(project: Project) -> None:
+    pyproject = project.root / "pyproject.toml"
+    authors = [f"Zoë Größe {number}" for number in range(9)]
+    tables = ", ".join(f"{{ name = '{name}' }}" for name in authors)
+    text = pyproject.read_text().replace("[project]\n", f"[project]\nauthors = [{tables}]\n")
+    pyproject.write_text(text, encoding="utf-8")
+    metadata = read_member(weights(project)[0], "demo_weights_1-3.dist-info/METADATA").decode()
+    assert f"\nAuthor: {', '.join(authors)}\n" in metadata
+
+
 def test_licence_files_come_along(project: Project) -> None:
     (project.root / "LICENSE").write_text("MIT")
     assert "demo_weights_1-3.dist-info/licenses/LICENSE" in members(weights(project)[0])
@@ -222,11 +232,15 @@ def test_without_a_distribution_there_is_nothing_to_make(new_project: Callable[.
 
 
 @pytest.mark.parametrize("build", ["weights", "wheel"])
-def test_the_name_of_the_project_is_taken(project: Project, refused: Refused, build: str) -> None:
+@pytest.mark.parametrize("own", ["demo", "demo-weights-1"])
+def test_the_name_of_the_project_is_taken(project: Project, refused: Refused, build: str, own: str) -> None:
     pyproject = project.root / "pyproject.toml"
-    pyproject.write_text(pyproject.read_text().replace("demo-weights", "Demo"))
+    named = {"demo": "Demo", "demo-weights-1": "demo-weights"}[own]
+    text = pyproject.read_text().replace("'demo-weights'", f"'{named}'").replace('name = "demo"', f'name = "{own}"')
+    pyproject.write_text(text)
     assert refused(project.wheel if build == "wheel" else lambda: weights(project)) == (
-        f"{AT}.name: expected a name of its own, found that of the project: demo\n  Write, say: demo-weights"
+        f"{AT}.name: expected a name of its own, found that of the project or one that parts may have: {own}\n"
+        f"  Write, say: {own}-weights"
     )
 
 

@@ -61,6 +61,26 @@ def test_a_tensor_that_is_too_large_is_named_with_the_size(tmp_path: Path) -> No
     )
 
 
+@pytest.mark.parametrize(("name", "size"), [("big", None), ("big", 60_000)])
+def test_a_package_that_the_project_has_is_taken(tmp_path: Path, name: str, size: int | None) -> None:
+    """One installation would put its `__init__.py` over the other's."""
+    place = "Big/m.mpk" if size is None else "big_2/m.mpk"
+    record = record_of(tmp_path / "m.mpk", {"a": ones(50_000), "b": ones(50_000)})
+    with pytest.raises(ConfigError) as caught:
+        split({place: record}, Distribution(name, "1", size))
+    assert str(caught.value) == (
+        "hooks.wheelweights.distribution.name: expected an import package of its own, found that of the project: "
+        f"{place.partition('/')[0].lower()}\n  Choose a name that no package of the project has: an installation would "
+        "put one over the other."
+    )
+
+
+def test_the_search_for_many_parts_begins_near_its_end(tmp_path: Path) -> None:
+    """Trying every number from the sum of the bytes upwards would take minutes here."""
+    record = record_of(tmp_path / "m.mpk", {f"{n}": ones(340) for n in range(20_000)})
+    assert len(split({"p/m.mpk": record}, Distribution("w", "1", 1_300))) == 10_000
+
+
 def test_ties_go_together_and_are_written_once(tmp_path: Path) -> None:
     tied = ones(50_000)
     record = record_of(tmp_path / "m.mpk", {"a": tied, "b": ones(50_000), "c": tied})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 import wheelweights as ww
+from wheelweights import atomic
 from wheelweights.atomic import ASIDE, appearing_whole, scratch_folder
 
 if TYPE_CHECKING:
@@ -107,6 +109,42 @@ def test_two_writers_of_one_file_in_one_process_do_not_disturb_each_other(tmp_pa
         assert path.read_bytes() == b"second"
     assert path.read_bytes() == b"first"
     assert names(tmp_path) == ["model.mpk"]
+
+
+def interrupt_once(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> None:
+    """Let a signal arrive in the middle of a function, the first time that it is called."""
+    usual = getattr(owner, name)
+
+    def interrupted(*arguments: object, **options: object) -> None:
+        monkeypatch.setattr(owner, name, usual)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(owner, name, interrupted)
+
+
+def test_a_scratch_folder_goes_even_if_a_signal_comes_while_it_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = scratch_folder(tmp_path)
+    (scratch.path / "some").write_bytes(b"half")
+    interrupt_once(monkeypatch, shutil, "rmtree")
+    with pytest.raises(KeyboardInterrupt):
+        scratch.remove()
+    assert names(tmp_path) == []
+    assert not scratch.path.exists()
+
+
+@posix
+def test_nothing_stays_if_a_signal_comes_while_something_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt_once(monkeypatch, atomic, "_lock")
+    with pytest.raises(KeyboardInterrupt):
+        scratch_folder(tmp_path)
+    interrupt_once(monkeypatch, atomic, "_lock")
+    with pytest.raises(KeyboardInterrupt), appearing_whole(tmp_path / "model.mpk"):
+        pass
+    assert list(tmp_path.glob("**/*.tmp")) == []
 
 
 @posix

@@ -329,6 +329,15 @@ def test_an_editable_install_is_stale_when_its_checkpoint_has_changed(site: Path
     assert warning.filename == __file__
 
 
+def test_several_changed_files_are_one_warning(site: Path) -> None:
+    editable(site, files=[["../w.pt", 1, 1], ["../w.pt", 2, 2], ["../gone.pt", 1, 1]])
+    with pytest.warns(UserWarning, match="has changed since") as caught:
+        load("shop", "model.mpk")
+    (warning,) = caught
+    source = site.parent / "w.pt"
+    assert f"the checkpoint {source} (and 1 other file) has changed" in str(warning.message)
+
+
 def test_an_older_file_in_its_place_is_a_change_as_well(site: Path) -> None:
     os.utime(editable(site), (1, 1))
     with pytest.warns(UserWarning, match="has changed since"):
@@ -349,6 +358,32 @@ def test_what_it_says_of_its_checkpoint_may_be_anything(site: Path, files: objec
 def test_opening_it_by_its_path_asks_nothing(site: Path) -> None:
     editable(site).write_bytes(b"others")
     open_record(site / "model.mpk")
+
+
+@pytest.mark.parametrize(
+    ("direct_url", "name"),
+    [
+        ('{{"url": "{url}", "dir_info": {{"editable": true}}}}', "my-shop"),
+        ('{{"url": "{url}", "dir_info": {{}}}}', "shop"),
+        ('{{"url": "{url}/other", "dir_info": {{"editable": true}}}}', "shop"),
+        ('{{"url": 1, "dir_info": {{"editable": true}}}}', "shop"),
+        ("[]", "shop"),
+        ("{{", "shop"),
+    ],
+)
+def test_an_editable_distribution_is_told_by_the_folder_of_its_project(
+    site: Path, tmp_path: Path, direct_url: str, name: str
+) -> None:
+    info = tmp_path / "env" / "my_shop-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-shop\nVersion: 1.0\n")
+    (info / "RECORD").write_text("_my_shop.pth,,\n")
+    (info / "direct_url.json").write_text(direct_url.format(url=site.parent.as_uri()))
+    sys.path.insert(0, str(info.parent))
+    (site / "model.mpk").unlink()
+    with pytest.raises(RecordError) as caught:
+        load("shop", "model.mpk")
+    assert str(caught.value) == not_found("model.mpk", site, "none.", distribution=name)
 
 
 @pytest.mark.parametrize(

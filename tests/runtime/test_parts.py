@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import mmap
 import pickle
 import sys
 import zipfile
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TIED = np.arange(6, dtype=np.float32).reshape(2, 3)
-TENSORS = {
+TENSORS: dict[str, Any] = {
     "a": TIED,
     "b": np.arange(4, dtype=np.int64),
     "c": TIED,
@@ -102,8 +103,21 @@ def test_has_the_digest_of_the_whole(site: Path) -> None:
     assert load("big", "model.mpk").tensors_digest == open_record(site / "whole.mpk").tensors_digest
 
 
+def maps_below(array: Any) -> list[mmap.mmap]:
+    """List the maps that an array's memory belongs to."""
+    found: list[mmap.mmap] = []
+    while array is not None:
+        found += [array] if isinstance(array, mmap.mmap) else []
+        array = getattr(array, "base" if isinstance(array, np.ndarray) else "obj", None)
+    return found
+
+
 def test_arrays_are_views_of_the_parts(site: Path) -> None:
     record = load("big", "model.mpk")
+    for key in ("a", "b", "c", "d"):
+        assert len(maps_below(record[key])) == 1, key
+        assert np.shares_memory(record[key], record.raw(key))
+    assert not maps_below(load("big", "model.mpk", mmap=False)["a"])
     path = site / "big_weights_2" / "big" / "model.mpk"
     offset = record.info("b").offset
     assert offset is not None
@@ -111,7 +125,12 @@ def test_arrays_are_views_of_the_parts(site: Path) -> None:
     assert record["b"].base is not None
 
 
-@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda record: pickle.loads(pickle.dumps(record))])
+def pickled(record: Record) -> Record:
+    found: Record = pickle.loads(pickle.dumps(record))
+    return found
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, pickled])
 def test_is_copied_and_pickled(site: Path, again: Callable[[Record], Record]) -> None:
     record = again(load("big", "model.mpk"))
     assert list(record) == list(TENSORS)
@@ -177,6 +196,21 @@ def test_any_of_them_may_be_imported_from_an_archive(site: Path, zipped: list[st
     assert {key: value.tolist() for key, value in record.items()} == {k: v.tolist() for k, v in TENSORS.items()}
 
 
+def test_the_package_of_a_part_is_not_imported(site: Path) -> None:
+    (site / "big_weights_2" / "__init__.py").write_text("1 / 0\n")
+    np.testing.assert_array_equal(load("big", "model.mpk", verify=True)["b"], TENSORS["b"])
+    assert not {"big_weights_1", "big_weights_2"} & set(sys.modules)
+
+
+def test_opening_reads_the_headers_alone(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise AssertionError("a tensor was read")
+
+    monkeypatch.setattr("wheelweights.record.buffers.Buffers.raw", refused)
+    record = load("big", "model.mpk")
+    assert [record.info(key).dtype for key in record] == ["float32", "int64", "float32", "bool", "float16"]
+
+
 # What is wrong with a part
 
 
@@ -193,6 +227,26 @@ def test_a_part_that_is_not_installed(site: Path) -> None:
         load("big", "model.mpk")
     shown = site / "big" / "model.mpk"
     assert failure() == f"{shown}: {INDEX}a part of this record, found none\n  Install it: pip install big-weights-2==3"
+
+
+@pytest.mark.parametrize("package", ["__main__", "this", "big_module", "nothing_of_that_name"])
+def test_what_is_no_package_is_not_run_to_find_a_part(
+    site: Path, package: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (site / "big_module.py").write_text("1 / 0\n")
+    importlib.invalidate_caches()
+    metadata = open_record(site / "big" / "model.mpk", index=True).metadata
+    metadata["parts"][1]["package"] = package
+    write_record(site / "big" / "model.mpk", {}, metadata=metadata)
+    assert failure().endswith("a part of this record, found none\n  Install it: pip install big-weights-2==3")
+    assert capsys.readouterr().out == ""
+
+
+def test_an_index_that_names_itself_is_an_error(site: Path) -> None:
+    metadata = open_record(site / "big" / "model.mpk", index=True).metadata
+    metadata["parts"][1] |= {"package": "big", "name": "model.mpk"}
+    write_record(site / "big" / "model.mpk", {}, metadata=metadata)
+    assert failure().endswith(f"found a part of `none`\n{again('Install the one that belongs to it')}")
 
 
 def test_a_part_without_its_record(site: Path) -> None:
@@ -298,6 +352,9 @@ def part_with(**changed: object) -> list[dict[str, object]]:
         part_with(count=-1),
         part_with(count=True),
         part_with(count="1"),
+        part_with(count=2**19 + 1),
+        part_with(count=2**62),
+        part_with() * 2,
         part_with() * 10_001,
     ],
     ids=lambda parts: str(parts)[:60],
@@ -326,6 +383,13 @@ def test_a_tensor_in_two_parts_is_an_error(tmp_path: Path) -> None:
     metadata["parts"][1]["tensors"] = open_record(path).tensors_digest
     write_record(tmp_path / "big" / "model.mpk", {}, metadata=metadata)
     assert "malformed index of parts: expected each tensor in one part" in failure()
+
+
+def test_two_tensors_with_one_source_are_an_error(site: Path) -> None:
+    path = site / "big_weights_2" / "big" / "model.mpk"
+    metadata = open_record(path).metadata
+    write_record(path, {key: TENSORS[key] for key in ("b", "d")}, metadata=metadata, source_keys={"b": "a"})
+    assert "malformed index of parts: expected each tensor to have a source of its own" in failure()
 
 
 def test_metadata_of_that_name_beside_tensors_mean_nothing(tmp_path: Path) -> None:
@@ -393,3 +457,32 @@ def test_it_binds_as_any_record(site: Path) -> None:
         e: np.ndarray[Any, Any]
 
     np.testing.assert_array_equal(ww.bind(Net, load("big", "model.mpk")).b, TENSORS["b"])
+
+
+def test_its_forward_pass_is_checked_with_the_outputs_beside_the_index(site: Path) -> None:
+    from dataclasses import dataclass
+
+    @dataclass
+    class Sum:
+        a: np.ndarray[Any, Any]
+        b: np.ndarray[Any, Any]
+
+        def __call__(self, x: Any) -> Any:
+            return x + self.a.sum() + self.b.sum()
+
+    record = load("big", "model.mpk")
+    write_record(
+        site / "big" / golden_path("model.mpk"),
+        {"input": np.ones(2), "output": np.full(2, 22.0)},
+        metadata={"golden": {"tensors": record.tensors_digest}},
+    )
+    assert ww.check(ww.bind(Sum(TIED, TENSORS["b"]), {key: record[key] for key in ("a", "b")}), record).fits
+
+
+def test_torch_takes_it_as_any_record(site: Path) -> None:
+    pytest.importorskip("torch")
+    from wheelweights.torch import state_dict
+
+    tensors = state_dict(load("big", "model.mpk"))
+    assert {key: tensor.tolist() for key, tensor in tensors.items()} == {k: v.tolist() for k, v in TENSORS.items()}
+    assert tensors["a"].data_ptr() == tensors["c"].data_ptr()

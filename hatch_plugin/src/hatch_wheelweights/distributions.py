@@ -60,18 +60,24 @@ def split(records: Mapping[str, Record], distribution: Distribution) -> tuple[Pa
 
     Each takes at most the largest size, in the bytes that its records have without their metadata. There are as few as
     a packing of the largest first finds, and they are about equally large. Raises ConfigError for a tensor that is
-    larger than that by itself.
+    larger than that by itself, and for a distribution whose import package the project's wheel has too.
     """
     units = sorted(_units(records), key=lambda unit: -unit.nbytes)  # stable: equals stay in the order of the records
     limit = distribution.max_size
-    total = sum(unit.nbytes for unit in units)
-    room = total if limit is None else limit - _FRAME_BYTES * len(records)
+    room = sum(unit.nbytes for unit in units) if limit is None else limit - _FRAME_BYTES * len(records)
     if units and units[0].nbytes > room:
         raise _too_large(units[0], distribution)
-    count = max(1, -(-total // room)) if units else 0
+    count = _least(units, room) if units else 0
     while (bins := _packed(units, count, room)) is None:
         count += 1
-    return tuple(_plan(units, records, distribution, number, count) for number, units in enumerate(bins, 1))
+    keys = ((place, key) for place, record in records.items() for key in record)
+    order = {key: number for number, key in enumerate(keys)}
+    parts = tuple(_plan(units, order, distribution, number, count) for number, units in enumerate(bins, 1))
+    packages = {place.partition("/")[0].lower() for place in records}
+    for part in parts:
+        if part.package in packages:
+            raise _taken_package(part)
+    return parts
 
 
 def _units(records: Mapping[str, Record]) -> Iterator[_Unit]:
@@ -98,6 +104,24 @@ def _too_large(unit: _Unit, distribution: Distribution) -> ConfigError:
     return ConfigError(Fault(hook_place() / "distribution" / "max-size", fact, remedy="Make it larger."))
 
 
+def _taken_package(part: PartPlan) -> ConfigError:
+    fact = f"expected an import package of its own, found that of the project: {part.package}"
+    remedy = "Choose a name that no package of the project has: an installation would put one over the other."
+    return ConfigError(Fault(hook_place() / "distribution" / "name", fact, remedy=remedy))
+
+
+def _least(units: Sequence[_Unit], room: int) -> int:
+    """Return a number of parts that no packing goes below, so that the search begins near its end.
+
+    Of units larger than a half, a third, ... of the room, no part takes more than one, two, ...
+    """
+    bounds = [-(-sum(unit.nbytes for unit in units) // room)]
+    for each in range(1, 9):
+        large = sum(unit.nbytes * (each + 1) > room for unit in units)
+        bounds.append(-(-large // each))
+    return max(1, *bounds)
+
+
 def _packed(units: Sequence[_Unit], count: int, room: int) -> list[list[_Unit]] | None:
     """Put the largest first, each into what is emptiest; None where so many do not hold them."""
     bins: list[list[_Unit]] = [[] for _ in range(count)]
@@ -112,13 +136,13 @@ def _packed(units: Sequence[_Unit], count: int, room: int) -> list[list[_Unit]] 
 
 
 def _plan(
-    units: Iterable[_Unit], records: Mapping[str, Record], distribution: Distribution, number: int, count: int
+    units: Iterable[_Unit], order: Mapping[tuple[str, str], int], distribution: Distribution, number: int, count: int
 ) -> PartPlan:
     name = distribution.part_name(number, count)
-    chosen = {(unit.place, key) for unit in units for key in unit.keys}
-    keys = {place: [key for key in record if (place, key) in chosen] for place, record in records.items()}
-    package = name.replace("-", "_")
-    return PartPlan(name, distribution.version, package, {place: those for place, those in keys.items() if those})
+    keys: dict[str, list[str]] = {}
+    for place, key in sorted(((unit.place, key) for unit in units for key in unit.keys), key=order.__getitem__):
+        keys.setdefault(place, []).append(key)
+    return PartPlan(name, distribution.version, name.replace("-", "_"), keys)
 
 
 def requirements(parts: Iterable[PartPlan]) -> list[str]:

@@ -16,6 +16,7 @@ from isal import igzip
 from hatch_wheelweights.errors import ConfigError, Fault
 from wheelweights.atomic import appearing_whole
 from wheelweights.errors import backticked
+from wheelweights.formats import INTERRUPTED_BUILD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,13 +33,14 @@ def add_files(sdist: Path, files: Mapping[str, Path]) -> None:
     """Put each file into the sdist at its place below the sdist's folder; links are followed.
 
     They stand before PKG-INFO, with its date, and belong to nobody in particular, as hatchling has it. The new sdist
-    replaces the old one at once; on any failure the old one stays as it is. Raises ConfigError when the sdist already
-    has a file at one of the places.
+    replaces the old one at once; on any failure the old one stays as it is. Stubs in the old sdist, which say that its
+    build was interrupted, are dropped. Raises ConfigError when there is any other file at one of the places.
     """
     with sdist.open("rb") as source:
         mtime = int.from_bytes(source.read(8)[4:], "little")  # of the gzip header (RFC 1952)
     with tarfile.open(sdist, "r:gz") as old, appearing_whole(sdist) as target:
-        _reject_taken(files, old)
+        members = [member for member in old.getmembers() if not _is_stub(old, member)]
+        _reject_taken(files, members)
         packed = igzip.IGzipFile(  # type: ignore[no-untyped-call]
             "", fileobj=target, mode="wb", compresslevel=DEFLATE_LEVEL, mtime=mtime
         )
@@ -46,7 +48,6 @@ def add_files(sdist: Path, files: Mapping[str, Path]) -> None:
             closing(packed),
             tarfile.open(fileobj=cast("BinaryIO", packed), mode="w", format=tarfile.PAX_FORMAT) as new,
         ):
-            members = old.getmembers()
             end = max(range(len(members)), key=lambda at: (_below(members[at].name) == "PKG-INFO", at))
             for at, member in enumerate(members):
                 if at == end:  # an sdist of an unpacked one has two of that name, and the last one counts
@@ -79,8 +80,16 @@ def _below(name: str) -> str:
     return name.partition("/")[2]
 
 
-def _reject_taken(files: Mapping[str, Path], archive: tarfile.TarFile) -> None:
-    taken = sorted(files.keys() & set(map(_below, archive.getnames())))
+def _is_stub(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bool:
+    """Return whether a member says that the build was interrupted before its record was put in."""
+    if not member.isreg() or member.size != len(INTERRUPTED_BUILD):
+        return False
+    content = archive.extractfile(member)
+    return content is not None and content.read() == INTERRUPTED_BUILD
+
+
+def _reject_taken(files: Mapping[str, Path], members: Sequence[tarfile.TarInfo]) -> None:
+    taken = sorted(files.keys() & {_below(member.name) for member in members})
     if taken:
         raise ConfigError(*(_taken(place) for place in taken))
 

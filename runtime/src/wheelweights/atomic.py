@@ -97,13 +97,17 @@ def scratch_folder(beside: Path) -> Scratch:
         try:
             path.mkdir(parents=True)
             descriptor = _opened(path)
+            if descriptor is None or _is_held_here(descriptor, path):
+                return Scratch(path, descriptor)
+            os.close(descriptor)
         except FileNotFoundError:  # another process removed the folder, which was empty
             continue
-        except OSError as error:
-            raise RecordError(f"cannot be written: {error.strerror or error}", path=os.fspath(path)) from error
-        if descriptor is None or _is_held_here(descriptor, path):
-            return Scratch(path, descriptor)
-        os.close(descriptor)
+        except BaseException as error:  # a signal, say: nobody knows of this folder yet
+            with contextlib.suppress(OSError):
+                path.rmdir()
+            if isinstance(error, OSError):
+                raise RecordError(f"cannot be written: {error.strerror or error}", path=os.fspath(path)) from error
+            raise
     raise RecordError("cannot be written: other processes keep removing it", path=os.fspath(aside))
 
 
@@ -130,13 +134,17 @@ def _begin(target: Path) -> tuple[Path, BinaryIO]:
             if target.parent.is_dir():
                 temporary.parent.mkdir(exist_ok=True)
             file = temporary.open("xb")
+            if _is_held_here(file.fileno(), temporary):
+                return temporary, file
+            file.close()
         except FileNotFoundError:
             if not target.parent.is_dir():
                 raise
             continue  # another process removed the folder, which was empty
-        if _is_held_here(file.fileno(), temporary):
-            return temporary, file
-        file.close()
+        except BaseException:  # a signal, say: nobody knows of this file yet
+            with contextlib.suppress(OSError, ValueError):
+                temporary.unlink(missing_ok=True)
+            raise
     raise OSError("other processes keep removing what is being written")
 
 
@@ -197,7 +205,11 @@ def _remove(path: Path) -> None:
 
 
 def _remove_folder(path: Path, descriptor: int | None) -> None:
-    _remove(path)
+    try:
+        _remove(path)
+    except BaseException:  # a signal in the middle of it, which is raised when all is gone
+        _remove(path)
+        raise
     if descriptor is not None:
         os.close(descriptor)
     _leave(path.parent)

@@ -6,16 +6,17 @@ nothing of the record's bytes.
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wheelweights.archives import member_bytes
-from wheelweights.errors import MissingRecordError, RecordError, backticked, did_you_mean, listed, quoted
+from wheelweights.errors import MissingRecordError, RecordError, backticked, counted, did_you_mean, listed, quoted
 from wheelweights.parts import join, parts_of
 from wheelweights.plain import is_dict, is_sequence
 from wheelweights.record import Record, aligned_buffer, open_record, read_only, read_record
@@ -61,17 +62,26 @@ def _loaded(name: str, package: str, mmap: bool, widen: bool, verify: bool) -> R
     return load(package, name, mmap=mmap, widen=widen, verify=verify)
 
 
-def _opened(package: str | ModuleType, name: str, *, mmap: bool, widen: bool = False, reopen: Reopen) -> Record:
+def _opened(package: str | ModuleType, name: str, *, mmap: bool, widen: bool, reopen: Reopen) -> Record:
     """Open a record as it lies in a package, an index without its parts."""
     shown = package if isinstance(package, str) else package.__name__
     if not name or name.startswith("/") or "\\" in name or ".." in name.split("/"):
         raise RecordError(f"expected the name of a file in package {backticked(shown)}, found {quoted(name)}")
     folder = _folder(package, shown)
+    resource = _below(folder, name)
+    if not _is_file(resource):
+        raise _not_found(shown, name, folder)
+    return _record(resource, mmap=mmap, widen=widen, reopen=reopen)
+
+
+def _below(folder: Traversable, name: str) -> Traversable:
     resource = folder
     for part in name.split("/"):  # one by one: a namespace package's folder takes no more in Python 3.11
         resource = resource.joinpath(part)
-    if not _is_file(resource):
-        raise _not_found(shown, name, folder)
+    return resource
+
+
+def _record(resource: Traversable, *, mmap: bool, widen: bool, reopen: Reopen) -> Record:
     if isinstance(resource, Path):
         return open_record(resource, mmap=mmap, widen=widen, index=True)
     data = resource_bytes(resource, mmap=mmap)
@@ -79,13 +89,34 @@ def _opened(package: str | ModuleType, name: str, *, mmap: bool, widen: bool = F
 
 
 def _part(part: Part, *, mmap: bool) -> Record:
-    """Open a part; raise MissingRecordError where its distribution is not installed."""
+    """Open a part; raise MissingRecordError where its distribution is not installed.
+
+    Its package is found and not imported: an index is a file, and what it names is not to be run.
+    """
+    folder = _folder_unimported(part.package)
+    resource = None if folder is None else _below(folder, part.name)
+    if resource is None or not _is_file(resource):
+        raise MissingRecordError(f"no record {backticked(part.name)} in package {backticked(part.package)}")
+    reopen = _loaded, (part.name, part.package, mmap, False, False)
+    return _record(resource, mmap=mmap, widen=False, reopen=reopen)
+
+
+def _folder_unimported(package: str) -> Traversable | None:
+    """Return the folder of a top-level package, or None if there is no such package."""
     import importlib.util  # noqa: PLC0415 (only for records in parts)
 
-    if importlib.util.find_spec(part.package) is None:
-        raise MissingRecordError(f"no package {backticked(part.package)}")
-    reopen = _loaded, (part.name, part.package, mmap, False, False)
-    return _opened(part.package, part.name, mmap=mmap, reopen=reopen)
+    try:
+        spec = importlib.util.find_spec(package)
+    except ValueError:  # a module that has no spec, such as `__main__`
+        return None
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    loader: Any = spec.loader
+    reader: Any = loader.get_resource_reader(package) if hasattr(loader, "get_resource_reader") else None
+    if hasattr(reader, "files"):
+        found: Traversable = reader.files()
+        return found
+    return Path(spec.submodule_search_locations[0])
 
 
 def _warn_of_changes(record: Record, package: str) -> None:
@@ -95,25 +126,27 @@ def _warn_of_changes(record: Record, package: str) -> None:
     """
     editable = record.metadata.get("editable")
     files: object = editable.get("files") if is_dict(editable) else None
-    for entry in files if is_sequence(files) else ():
-        if not is_sequence(entry) or len(entry) != 3 or not isinstance(entry[0], str):
-            continue
-        file = Path(record.path).parent / entry[0]
-        try:
-            state = file.stat()
-        except (OSError, ValueError):  # an editable install without the checkpoint
-            continue
-        if [state.st_size, state.st_mtime_ns] != list(entry[1:]):
-            text = (
-                f"{record.path}: the checkpoint {os.path.normpath(file)} has changed since this record was made from it\n"
-                f"  Make it again, in its project: pip install -e . (uv: uv sync --reinstall-package "
-                f"{_distribution_of(package) or 'NAME'})."
-            )
-            warnings.warn(text, UserWarning, stacklevel=3)
+    entries = [one for one in files if is_sequence(one) and len(one) == 3] if is_sequence(files) else []
+    changed = [file for file, *state in entries if isinstance(file, str) and _has_changed(record.path, file, state)]
+    if not changed:
+        return
+    first, *others = (os.path.normpath(Path(record.path).parent / file) for file in changed)
+    more = f" (and {counted(len(others), 'other file')})" if others else ""
+    text = (
+        f"{record.path}: the checkpoint {first}{more} has changed since this record was made from it\n"
+        f"  Make it again, in its project: pip install -e . (uv: uv sync --reinstall-package "
+        f"{_distribution_of(package, Path(record.path).parent) or 'NAME'})."
+    )
+    warnings.warn(text, UserWarning, stacklevel=3)
 
 
-def _loaded(name: str, package: str, mmap: bool, widen: bool, verify: bool) -> Record:
-    return load(package, name, mmap=mmap, widen=widen, verify=verify)
+def _has_changed(path: str, file: str, state: list[Any]) -> bool:
+    """Return whether a file, named from the folder of the record at `path`, is there and of another size or time."""
+    try:
+        found = (Path(path).parent / file).stat()
+    except (OSError, ValueError):  # an editable install without the checkpoint
+        return False
+    return [found.st_size, found.st_mtime_ns] != state
 
 
 def _folder(package: str | ModuleType, shown: str) -> Traversable:
@@ -159,7 +192,7 @@ def resource_bytes(resource: Traversable | zipfile.Path, *, mmap: bool) -> NDArr
 
 def _not_found(package: str, name: str, folder: Traversable) -> RecordError:
     there = _records_in(folder)
-    distribution = _distribution_of(package)
+    distribution = _distribution_of(package, folder)
     near = did_you_mean(name, there)
     return MissingRecordError(
         f"no record {backticked(name)} in package {backticked(package)} (looked in {folder})",
@@ -186,11 +219,12 @@ def _records_in(folder: Traversable) -> list[str]:
         return []
 
 
-def _distribution_of(package: str) -> str | None:
-    """Return the distribution that a package belongs to; None if that cannot be told.
+def _distribution_of(package: str, folder: Traversable) -> str | None:
+    """Return the distribution that a package in a folder belongs to; None if that cannot be told.
 
     Several distributions can have packages below one top-level name: the one counts that lists files of this package.
-    An editable install lists none; it is taken to be named like the package.
+    An editable install lists none; it counts if the folder is in its project. Where nothing is known of a top-level
+    package, its distribution is taken to be named like it.
     """
     import importlib.metadata  # noqa: PLC0415 (only for the error)
 
@@ -198,9 +232,38 @@ def _distribution_of(package: str) -> str | None:
     candidates = sorted(set(importlib.metadata.packages_distributions().get(top, [])))
     below = f"{package.replace('.', '/')}/"
     found = [name for name in candidates if _lists(name, below)]
-    if not candidates and not below_top:
-        return top
-    return found[0] if len(found) == 1 else None
+    if len(found) == 1:
+        return found[0]
+    if isinstance(folder, Path) and (name := _editable_around(folder)):
+        return name
+    return top if not candidates and not below_top else None
+
+
+def _editable_around(folder: Path) -> str | None:
+    """Return the editable distribution whose project holds a folder; of several, that of the innermost project."""
+    import importlib.metadata  # noqa: PLC0415 (only for the error)
+
+    around: list[tuple[int, str]] = []
+    for distribution in importlib.metadata.distributions():
+        project = _editable_project(distribution.read_text("direct_url.json"))
+        if project is not None and folder.resolve().is_relative_to(project):
+            around.append((len(project.parts), distribution.metadata["Name"]))
+    return max(around)[1] if around else None
+
+
+def _editable_project(direct_url: str | None) -> Path | None:
+    """Return the folder that an installation is an editable one of, by its direct_url.json (PEP 610)."""
+    from urllib.parse import urlsplit  # noqa: PLC0415 (only for the error)
+    from urllib.request import url2pathname  # noqa: PLC0415
+
+    try:
+        said: Any = json.loads(direct_url or "null")
+        if said is None or not said["dir_info"].get("editable"):
+            return None
+        url: str = said["url"]
+        return Path(url2pathname(urlsplit(url).path)).resolve()
+    except (ValueError, KeyError, TypeError, AttributeError, OSError):  # whatever an installer wrote there
+        return None
 
 
 def _lists(distribution: str, below: str) -> bool:

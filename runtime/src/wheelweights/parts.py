@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from wheelweights.errors import MissingRecordError, RecordError, WheelweightsError, backticked, listed
 from wheelweights.plain import is_dict, is_sequence
 from wheelweights.record import Record
+from wheelweights.record.layout import MAX_TENSORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -73,7 +74,10 @@ def parts_of(metadata: Mapping[str, Any], path: str) -> tuple[Part, ...]:
     found: object = metadata.get("parts", [])
     if not is_sequence(found) or len(found) > MAX_PARTS:
         raise _malformed(f"expected a list of at most {MAX_PARTS:,} parts", path)
-    return tuple(_part(one, path) for one in found)
+    parts = tuple(_part(one, path) for one in found)
+    if len({(part.package, part.name) for part in parts}) != len(parts):
+        raise _malformed("expected each part once", path)
+    return parts
 
 
 def _part(found: object, path: str) -> Part:
@@ -82,7 +86,7 @@ def _part(found: object, path: str) -> Part:
     for name, form in _FORMS.items():
         if not isinstance(found[name], str) or not form.fullmatch(found[name]):
             raise _malformed(f"expected the {name} of a part, found {backticked(found[name])}", path)
-    if type(found["count"]) is not int or found["count"] < 0:
+    if type(found["count"]) is not int or not 0 <= found["count"] <= MAX_TENSORS:
         raise _malformed(f"expected the number of tensors of a part, found {backticked(found['count'])}", path)
     return Part(**found)
 
@@ -98,8 +102,8 @@ def join(index: Record, opened: Callable[[Part], Record], *, widen: bool, reopen
     Raises RecordError for a part that is missing, of another version, or has other tensors than the index was made for.
     """
     parts = parts_of(index.metadata, index.path)
-    records = [_checked(part, opened, index.path) for part in parts]
     order = _order(index.metadata, parts, index.path)
+    records = [_checked(part, opened, index.path) for part in parts]
     keys: list[Iterator[str]] = [iter(record) for record in records]
     homes: dict[str, Record] = {}
     for number in order:
@@ -107,6 +111,8 @@ def join(index: Record, opened: Callable[[Part], Record], *, widen: bool, reopen
     if len(homes) != len(order):
         raise _malformed("expected each tensor in one part", index.path)
     infos: dict[str, TensorInfo] = {key: record.info(key) for key, record in homes.items()}
+    if len({info.source for info in infos.values()}) != len(infos):
+        raise _malformed("expected each tensor to have a source of its own", index.path)
     stored = _Joined(index, homes)
     return Record(infos, stored, metadata=index.metadata, path=index.path, widen=widen, reopen=reopen)
 

@@ -82,11 +82,12 @@ def test_diff_says_which_side_is_a_part() -> None:
 
 def test_of_many_parts_the_first_are_named() -> None:
     names = [f"w-{number}" for number in range(12)]
-    rest = {"version": "1", "package": "w", "name": "m.mpk", "tensors": "0" * 64, "count": 1}
-    write("many.mpk", record_bytes({}, {"parts": [{"distribution": name, **rest} for name in names]}))
+    rest = {"version": "1", "name": "m.mpk", "tensors": "0" * 64, "count": 1}
+    parts = [{"distribution": name, "package": name.replace("-", "_"), **rest} for name in names]
+    write("many.mpk", record_bytes({}, {"parts": parts}))
     shown = ", ".join(f"w-{number}==1" for number in range(10))
     assert stdout("verify", "many.mpk") == f"many.mpk: sound, its 12 tensors: in the distributions {shown} and 2 more\n"
-    write("one.mpk", record_bytes({}, {"parts": [{"distribution": "w", **rest}]}))
+    write("one.mpk", record_bytes({}, {"parts": [{"distribution": "w", "package": "w", **rest}]}))
     assert stdout("verify", "one.mpk") == "one.mpk: sound, its 1 tensor: in the distribution w==1\n"
 
 

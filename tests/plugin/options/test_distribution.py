@@ -15,6 +15,7 @@ AT = "hooks.wheelweights.distribution"
 EXAMPLE = 'Write, say: distribution = { name = "my-weights", version = "1", max-size = "95MB" }'
 IN_QUOTES = 'Write, say: version = "3"'
 SIZES = 'Write, say: max-size = "95MB"'
+NO_SIZE = f"{AT}.max-size: expected a number of bytes, or text in kB, MB or GB, found {{}}\n  {SIZES}"
 NOTHING = (
     f"configuration: 2 faults: {AT}.name, {AT}.version\n"
     f"  {AT}.name: expected the name of a distribution, found nothing\n"
@@ -39,10 +40,17 @@ def read(**table: Any) -> Distribution | None:
         ("95 MB", 95_000_000),
         ("1.5GB", 1_500_000_000),
         ("250kB", 250_000),
+        ("9" * 28 + "GB", int("9" * 28) * 10**9),
     ],
 )
 def test_a_size_is_bytes_or_text_in_powers_of_1000(size: object, expected: int) -> None:
     assert read(name="w", version="1", max_size=size) == Distribution("w", "1", expected)
+
+
+def test_no_size_is_too_large_to_be_read() -> None:
+    distribution = read(name="w", version="1", max_size="9" * 400 + "GB")
+    assert distribution is not None
+    assert (distribution.max_size or 0) > 10**400
 
 
 def test_name_and_version_are_taken_in_their_normal_form() -> None:
@@ -66,6 +74,7 @@ def test_name_and_version_are_taken_in_their_normal_form() -> None:
          f"{AT}.max-size: expected a number of bytes, or text in kB, MB or GB, found a boolean (true)\n  {SIZES}"),
         ({"name": "w", "version": "1", "max_size": "95MiB"},
          f"{AT}.max-size: expected a number of bytes, or text in kB, MB or GB, found a string (`95MiB`)\n  {SIZES}"),
+        ({"name": "w", "version": "1", "max_size": "\u0665MB"}, NO_SIZE.format("a string (`\u0665MB`)")),
         ({"name": "w", "version": "1", "maxsize": 1}, f"{AT}.maxsize: unknown option\n  Did you mean `max-size`?"),
     ],
 )  # fmt: skip

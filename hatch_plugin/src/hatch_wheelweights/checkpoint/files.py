@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 import numpy as np
 
+from hatch_wheelweights.checkpoint.absent import fetching
 from hatch_wheelweights.checkpoint.cost import Account
 from hatch_wheelweights.errors import CheckpointError
 
@@ -147,7 +148,8 @@ def open_file(path: Path, account: Account | None = None) -> OpenFile:
         raise
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise CheckpointError(f"cannot be opened: {reason}", remedy="Check the path.") from error
+        remedy = fetching(path, path.name) if isinstance(error, OSError) else None
+        raise CheckpointError(f"cannot be opened: {reason}", remedy=remedy or "Check the path.") from error
     if opened.size == 0:
         opened.close()
         raise CheckpointError("expected a checkpoint, found an empty file", remedy="Save it again, or get it again.")

@@ -45,8 +45,8 @@ class WheelweightsBuildHook(Interface):
     was built afterwards. An sdist gets them as well, or the checkpoints if it is asked to. For an editable wheel the
     records are written into the tree. Other targets are left alone.
 
-    Hatchling puts its wheel under the final name before hooks finish. Until the records are in, it has stubs at their
-    places, which the runtime refuses by saying that the build was interrupted.
+    Hatchling puts its wheel or sdist under the final name before hooks finish. Until the records are in, it has stubs
+    at their places, which the runtime and builds from the sdist refuse by saying that the build was interrupted.
     """
 
     PLUGIN_NAME = "wheelweights"
@@ -99,8 +99,8 @@ class WheelweightsBuildHook(Interface):
     @property
     def _project(self) -> Project:
         if not hasattr(self, "_known"):
-            metadata: Any = self.metadata  # pyright: ignore[reportUnknownMemberType]  # what plugins give is not typed
-            self._known = Project(Path(self.root), self.config, metadata, self.app)
+            plugin: Any = self  # what Hatch's plugins give is not typed
+            self._known = Project(Path(self.root), self.config, plugin.metadata, self.app)
         return self._known
 
     def _hold(self) -> ExitStack:
@@ -118,6 +118,7 @@ class WheelweightsBuildHook(Interface):
     def _prepare(self, version: str, build_data: dict[str, Any], held: ExitStack, opened: ExitStack) -> None:
         from hatch_wheelweights.hooks.records import plan_records, write_into_tree
         from hatch_wheelweights.hooks.requirements import check_runtime
+        from wheelweights.atomic import scratch_folder
 
         planned = self._planned = plan_records(self._project, opened)
         check_runtime(self.metadata.core)  # pyright: ignore[reportUnknownMemberType]  # what plugins give is not typed
@@ -126,18 +127,21 @@ class WheelweightsBuildHook(Interface):
             write_into_tree(self._project, planned)
             return
         self._keep_out(file for one in planned for file in (*one.sources, *one.goldens))
-        files = self._for_sdist(planned, held) if self.target_name == "sdist" else self._for_wheel(planned, held)
+        scratch = scratch_folder(Path(self.directory))
+        held.callback(scratch.remove)
+        self._scratch = scratch.path
+        files = self._for_sdist(planned) if self.target_name == "sdist" else self._for_wheel(planned)
         self._files.update(files)
         if self.target_name == "wheel":
             self._refuse_forced(build_data)
-            build_data["force_include"].update(self._stubs())
+        build_data["force_include"].update(self._stubs())
         known = set(self.metadata.core.dependencies)  # pyright: ignore[reportUnknownMemberType]
         build_data["dependencies"] += [one for one in self._requirements if one not in known]
 
-    def _for_sdist(self, planned: Sequence[Planned], held: ExitStack) -> Iterator[tuple[str, Path]]:
+    def _for_sdist(self, planned: Sequence[Planned]) -> Iterator[tuple[str, Path]]:
         """Yield what the sdist carries: records in the place of checkpoints, or the checkpoints themselves."""
         if self._project.options.sdist == "records":
-            files = [(one.output, one.file) for one in self._made(planned, held)]
+            files = [(one.output, one.file) for one in self._made(planned)]
         else:
             files = [(file, file) for one in planned for file in (*_sources(one), *one.goldens)]
         left_out: list[str] = []
@@ -152,7 +156,7 @@ class WheelweightsBuildHook(Interface):
                 f"{', '.join(left_out)}: left out of the sdist, as `exclude` says; no wheel can be built from it"
             )
 
-    def _for_wheel(self, planned: Sequence[Planned], held: ExitStack) -> Iterator[tuple[str, Path]]:
+    def _for_wheel(self, planned: Sequence[Planned]) -> Iterator[tuple[str, Path]]:
         places: set[str] = set()
         for one in planned:
             for output in one.outputs:
@@ -160,23 +164,19 @@ class WheelweightsBuildHook(Interface):
                 if place in places:
                     raise _two_records_at(place)
                 places.add(place)
-        return ((self._project.wheel_place(one.output), one.file) for one in self._made(planned, held))
+        return ((self._project.wheel_place(one.output), one.file) for one in self._made(planned))
 
-    def _made(self, planned: Sequence[Planned], held: ExitStack) -> Sequence[Made]:
+    def _made(self, planned: Sequence[Planned]) -> Sequence[Made]:
         """Return the records, made in a folder that goes when the build is over."""
         from hatch_wheelweights.hooks.records import in_distributions, make_records, needs_extra
         from hatch_wheelweights.hooks.requirements import extra_warning
-        from wheelweights.atomic import scratch_folder
 
-        scratch = scratch_folder(Path(self.directory))
-        held.callback(scratch.remove)
-        self._scratch = scratch.path
-        made = make_records(self._project, planned, scratch.path)
+        made = make_records(self._project, planned, self._scratch)
         needing = ((self._project.wheel_place(output), dtype) for output, dtype in needs_extra(made))
         if warning := extra_warning(self.metadata.core, needing):  # pyright: ignore[reportUnknownMemberType]
             self.app.display_warning(warning)
         if (distribution := self._project.options.distribution) is not None:
-            made, self._requirements = in_distributions(self._project, made, distribution, scratch.path)
+            made, self._requirements = in_distributions(self._project, made, distribution, self._scratch)
         return made
 
     def _refuse_forced(self, build_data: Mapping[str, Any]) -> None:
@@ -185,8 +185,8 @@ class WheelweightsBuildHook(Interface):
         from hatch_wheelweights.wheel import taken_place
 
         forced = {**self.build_config.get_force_include(), **build_data["force_include"]}
-        builder: Any = self.build_config.builder  # pyright: ignore[reportUnknownMemberType]
-        found = builder.recurse_forced_files(
+        config: Any = self.build_config  # likewise
+        found = config.builder.recurse_forced_files(
             {source: target for source, target in forced.items() if os.path.exists(source)}  # noqa: PTH110 (text)
         )
         taken = {one.distribution_path.replace(os.sep, "/") for one in found} & self._files.keys()
@@ -194,15 +194,19 @@ class WheelweightsBuildHook(Interface):
             raise ConfigError(*map(taken_place, sorted(taken)))
 
     def _stubs(self) -> dict[str, str]:
-        """Return a file for the place of each record in the tree, for Hatch to put there until `finalize`."""
+        """Return a file for the place of each record in the tree, for Hatch to put there until `finalize`.
+
+        In an sdist, also for that of each checkpoint.
+        """
         from wheelweights.formats import INTERRUPTED_BUILD
 
+        outputs = (output for one in self._planned for output in one.outputs)
+        places = self._files if self.target_name == "sdist" else map(self._project.relative, outputs)
         stubs: dict[str, str] = {}
-        for one in self._planned:
-            for output in one.outputs:
-                stub = self._scratch / f"{len(stubs)}.stub"
-                stub.write_bytes(INTERRUPTED_BUILD)
-                stubs[str(stub)] = self._project.relative(output)
+        for place in places:
+            stub = self._scratch / f"{len(stubs)}.stub"
+            stub.write_bytes(INTERRUPTED_BUILD)
+            stubs[str(stub)] = place
         return stubs
 
     def _finish_wheel(self, wheel: Path) -> None:

@@ -44,8 +44,9 @@ class Project:
         from hatch_wheelweights.options.toml import hook_place
 
         options, name = load(self.table), self.metadata.core.name
-        if options.distribution is not None and options.distribution.name == name:
-            fact = f"expected a name of its own, found that of the project: {name}"
+        distribution = options.distribution
+        if distribution is not None and distribution.has(name, distribution.version):
+            fact = f"expected a name of its own, found that of the project or one that parts may have: {name}"
             raise ConfigError(Fault(hook_place() / "distribution" / "name", fact, remedy=f"Write, say: {name}-weights"))
         return options
 
@@ -90,7 +91,7 @@ class Project:
 
     @contextmanager
     def errors_for_the_user(self) -> Generator[None, None, None]:
-        """Stop the build with the message of one of our errors, and with its traceback only when asked (-v)."""
+        """Stop the build with the message of one of our errors, or of the system's; with its traceback only for -v."""
         from hatch_wheelweights.errors import message
         from hatch_wheelweights.options.toml import TOML
         from wheelweights import WheelweightsError
@@ -102,6 +103,10 @@ class Project:
                 error.path = self.relative(error.path)
             self.app.display_debug(traceback.format_exc())
             self.app.abort(message(error, TOML))
+        except OSError as error:  # what the system refuses: a full disk
+            self.app.display_debug(traceback.format_exc())
+            where = "" if error.filename is None else f"{self.relative(os.fsdecode(error.filename))}: "
+            self.app.abort(f"{where}{error.strerror or error}")
 
 
 def _in_toml(text: object) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import time
 from contextlib import ExitStack
-from email.message import Message
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -148,25 +147,27 @@ class WeightsBuilder(Interface):
         """Return METADATA (core metadata 2.4, Python Packaging User Guide)."""
         core = self.metadata.core
         which = "" if len(parts) == 1 else f", part {parts.index(part) + 1} of {len(parts)}"
-        message = Message()
-        message["Metadata-Version"] = "2.4"
-        message["Name"] = part.distribution
-        message["Version"] = part.version
-        message["Summary"] = f"Weights of {core.name}{which}"
-        if core.license_expression:
-            message["License-Expression"] = core.license_expression
-        for licence in core.license_files:
-            message["License-File"] = licence
-        if core.requires_python:
-            message["Requires-Python"] = core.requires_python
-        message["Description-Content-Type"] = "text/markdown"
-        message.set_payload(
+        fields = [
+            ("Metadata-Version", "2.4"),
+            ("Name", part.distribution),
+            ("Version", part.version),
+            ("Summary", f"Weights of {core.name}{which}"),
+            ("Author", ", ".join(core.authors_data["name"])),
+            ("Author-email", ", ".join(core.authors_data["email"])),
+            ("License-Expression", core.license_expression),
+            *(("License-File", licence) for licence in core.license_files),
+            ("Requires-Python", core.requires_python),
+            ("Description-Content-Type", "text/markdown"),
+        ]
+        # Not by `email`, which folds long values and encodes what is not ASCII: here it is UTF-8
+        head = "".join(f"{name}: {value}\n" for name, value in fields if value)
+        description = (
             f"# {part.distribution}\n\n"
             f"Weights of the package [{core.name}](https://pypi.org/project/{core.name}/){which}: records of tensors, "
             "and no code. That package requires this one and opens it with "
             "[wheelweights](https://pypi.org/project/wheelweights/).\n"
         )
-        return message.as_bytes()
+        return f"{head}\n{description}".encode()
 
 
 def _wheels_of(distribution: Distribution, version: str, folder: Path) -> list[Path]:

@@ -11,6 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from hatch_wheelweights.checkpoint.absent import fetching
 from hatch_wheelweights.errors import CheckpointError, ConfigError, Fault, Option, Words
 from hatch_wheelweights.looking.wheels import WHEEL_AGAIN, Wheel, is_listing, open_wheel
 from hatch_wheelweights.opening import Checkpoint, open_checkpoint
@@ -131,7 +132,8 @@ def _head(path: str) -> bytes:
         if isinstance(error, CheckpointError):
             raise
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise CheckpointError(f"cannot be opened: {reason}", path=path, remedy="Check the path.") from error
+        remedy = fetching(Path(path), path) if isinstance(error, OSError) else None
+        raise CheckpointError(f"cannot be opened: {reason}", path=path, remedy=remedy or "Check the path.") from error
 
 
 def _is_wheel(path: str) -> bool:

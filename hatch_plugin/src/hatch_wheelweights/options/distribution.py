@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from packaging.utils import canonicalize_name
@@ -22,7 +23,7 @@ __all__ = ["DISTRIBUTION", "Distribution"]
 
 _KEYS: Final = ("name", "version", "max-size")
 _NAME: Final = re.compile("[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?", re.IGNORECASE)  # Python Packaging User Guide, "Names"
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?) ?(kB|MB|GB)")
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?) ?(kB|MB|GB)", re.ASCII)
 _UNITS: Final = {"kB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
@@ -95,7 +96,7 @@ def _size(value: object, place: Place, faults: Faults) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
     form = _SIZE.fullmatch(value) if isinstance(value, str) else None
-    if form and (size := round(float(form[1]) * _UNITS[form[2]])) > 0:
+    if form and (size := round(Decimal(form[1]) * _UNITS[form[2]])) > 0:
         return size
     fact = f"expected a number of bytes, or text in kB, MB or GB, found {said(value)}"
     faults.add(place, fact, remedy='Write, say: max-size = "95MB"')

@@ -1,19 +1,17 @@
-"""Why a file that the table names is not there, and the command that mends it.
+"""Why a file that the table names is not there, and what to do.
 
-Weights are rarely in a repository themselves: Git LFS, git-annex and DVC leave links or small files in their place. A
-link that leads nowhere and a file of DVC's beside the missing one tell which it is. Lists folders and reads links;
-opens no file (what a pointer file says, who opens it tells).
+Lists folders and reads links; opens no file. What is kept elsewhere, `checkpoint.absent` tells.
 """
 
 from __future__ import annotations
 
 import glob
 import os
-import re
 import shlex
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
+from hatch_wheelweights.checkpoint.absent import fetching
 from wheelweights.errors import backticked, did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
 
     from hatch_wheelweights.errors import Faults, Place
 
-__all__ = ["fetching", "is_unpacked_sdist", "note_missing", "outside"]
+__all__ = ["is_unpacked_sdist", "note_missing", "outside"]
 
 CHECKPOINT_SUFFIXES: Final = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".index.json", ".tar", ".mpk", ".mpk.gz")
 MAX_LOOKED_AT: Final = 10_000  # files, when looking for what may have been meant
@@ -55,34 +53,12 @@ def note_missing(source: str, root: Path, place: Place, faults: Faults) -> None:
     faults.add(place, fact, *details, remedy=remedy or "Paths are relative to the folder of pyproject.toml.")
 
 
-def fetching(file: Path, shown: str) -> str | None:
-    """Return the remedy for a file that is kept elsewhere: the command that fetches it, or None."""
-    name = shlex.quote(shown)
-    if file.is_symlink() and not file.exists():
-        target = file.readlink().as_posix()
-        if ".git/annex/objects/" in target:
-            return f"Run: git annex get {name}"
-        if ".dvc/cache/" in target or _of_dvc(file):
-            return f"Run: dvc pull {name}"
-        if re.search(r"(^|/)blobs/[0-9a-f]{40,64}$", target):
-            return "Download it again: this is a link into the cache of a model hub, where the file is no longer."
-        return "Get the file that it leads to, or correct the link: ln -sfn TARGET " + name
-    if not file.exists() and _of_dvc(file):
-        return f"Run: dvc pull {name}"
-    return None
-
-
 def outside(path: str) -> str:
     """Return the remedy for a path that leads out of the project: links are followed, so one is enough."""
     name = PurePosixPath(path.replace("\\", "/")).name
     if not path.isprintable() or not name or name in {"..", "~"}:
         return "Name a file in the project."
     return f"Link it into the project, say: ln -s {shlex.quote(path)} {shlex.quote(name)} (links are followed)."
-
-
-def _of_dvc(file: Path) -> bool:
-    """Return whether DVC keeps a file: what it writes about it stands beside it."""
-    return file.with_name(f"{file.name}.dvc").is_file() or file.parent.with_name(f"{file.parent.name}.dvc").is_file()
 
 
 def _dangling(pattern: str, root: Path) -> str | None:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Final
 
+from hatch_wheelweights.checkpoint.absent import fetching
 from hatch_wheelweights.errors import GOLDEN, Faults
-from hatch_wheelweights.options.missing import fetching, is_unpacked_sdist, note_missing, outside
+from hatch_wheelweights.options.missing import is_unpacked_sdist, note_missing, outside
 from hatch_wheelweights.options.toml import record_place
 from hatch_wheelweights.options.values import read_string
 from wheelweights.errors import backticked, listed

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
@@ -238,6 +236,9 @@ def tensors_digest(infos: Mapping[str, TensorInfo]) -> str:
     Two records have the same digest if they hold the same tensors, whatever else they say and whenever they were made.
     CRC-32 tells mistakes apart, not forgeries. No tensor is read.
     """
+    import hashlib  # noqa: PLC0415 (opening a record needs neither)
+    import json  # noqa: PLC0415
+
     facts = [(key, info.dtype, info.shape, info.crc32) for key, info in sorted(infos.items())]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
