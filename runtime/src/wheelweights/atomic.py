@@ -130,6 +130,7 @@ def _begin(target: Path) -> tuple[Path, BinaryIO]:
     """Open a new file that is to become `target`, and hold it."""
     for _ in range(_ATTEMPTS):
         temporary = target.parent / ASIDE / _name(target.name)
+        file: BinaryIO | None = None
         try:
             if target.parent.is_dir():
                 temporary.parent.mkdir(exist_ok=True)
@@ -142,6 +143,8 @@ def _begin(target: Path) -> tuple[Path, BinaryIO]:
                 raise
             continue  # another process removed the folder, which was empty
         except BaseException:  # a signal, say: nobody knows of this file yet
+            if file is not None:
+                file.close()
             with contextlib.suppress(OSError, ValueError):
                 temporary.unlink(missing_ok=True)
             raise
