@@ -175,3 +175,20 @@ def test_cleaning_leaves_a_file_that_is_no_record(new_project: Callable[..., Pro
     project.output.write_bytes(b"something else")
     project.clean()
     assert project.output.read_bytes() == b"something else"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere, what is open cannot be removed")
+@pytest.mark.parametrize("run", ["wheel", "sdist", "editable", "clean"])
+def test_whatever_runs_next_removes_what_a_killed_build_left(new_project: Callable[..., Project], run: str) -> None:
+    project = new_project()
+    left = [project.output.parent / "__pycache__", project.root / "dist" / "__pycache__"]
+    for folder in left:
+        folder.mkdir(parents=True)
+        (folder / f"conv2d.mpk.{'0' * 16}.tmp").write_bytes(b"half")
+    if run == "clean":
+        project.clean()
+    elif run == "sdist":
+        project.sdist()
+    else:
+        project.wheel("standard" if run == "wheel" else run)
+    assert [folder for folder in left if folder.exists()] == []

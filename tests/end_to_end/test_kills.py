@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 needs_signals = pytest.mark.skipif(os.name != "posix", reason="needs signals that end a process")
 
 FOUND = "found what a build that was interrupted left in its place"
-AGAIN = "  Build the wheel again, and install that one."
+AGAIN = "  Build it again, and install that one."
 
 NBYTES = 100_000_000
 SEED = 11

@@ -296,7 +296,7 @@ def test_a_stub_says_that_the_build_was_interrupted(site: Path) -> None:
         load("shop", "model.mpk")
     assert str(caught.value) == (
         f"{site / 'model.mpk'}: expected a record, found what a build that was interrupted left in its place\n"
-        "  Build the wheel again, and install that one."
+        "  Build it again, and install that one."
     )
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path  # reading records needs no pathlib, and importing it takes longer
     from typing import BinaryIO
 
-__all__ = ["Scratch", "appearing_whole", "scratch_folder"]
+__all__ = ["Scratch", "appearing_whole", "scratch_folder", "sweep"]
 
 ASIDE: Final = "__pycache__"
 _SUFFIX: Final = ".tmp"
@@ -41,7 +41,7 @@ def appearing_whole(path: str | os.PathLike[str]) -> Generator[BinaryIO]:
     temporary: Path | None = None
     try:
         _refuse_devices(target)
-        _sweep(target.parent / ASIDE)
+        sweep(target.parent)
         temporary, file = _begin(target)
         with _held(file):
             with file:
@@ -91,7 +91,7 @@ def scratch_folder(beside: Path) -> Scratch:
     What earlier runs left there when they were killed is removed first. Raises RecordError where the system refuses.
     """
     aside = beside / ASIDE
-    _sweep(aside)
+    sweep(beside)
     for _ in range(_ATTEMPTS):
         path = aside / _name("wheelweights")
         try:
@@ -172,8 +172,12 @@ def _lock(descriptor: int) -> bool:
     return True
 
 
-def _sweep(aside: Path) -> None:
-    """Remove what bears a name of ours, belongs to this user, and is held by nobody."""
+def sweep(folder: Path) -> None:
+    """Remove what earlier runs left beside the files of a folder when they were killed.
+
+    That is what bears a name of ours, belongs to this user, and is held by nobody.
+    """
+    aside = folder / ASIDE
     try:
         left = [path for path in aside.iterdir() if _is_ours(path.name)]
     except (OSError, ValueError):
@@ -181,6 +185,7 @@ def _sweep(aside: Path) -> None:
     for path in left:
         with contextlib.suppress(OSError):
             _sweep_one(path)
+    _leave(aside)
 
 
 def _sweep_one(path: Path) -> None:

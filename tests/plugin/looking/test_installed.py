@@ -231,7 +231,7 @@ def test_what_an_interrupted_build_left_is_a_fault(site: Path) -> None:
     install(site, "big", "1.0", {"big/__init__.py": b"", "big/a.mpk": INTERRUPTED_BUILD})
     assert refusal("verify", "--package", "big") == (
         f"Error: {site}/big/a.mpk: expected a record, found what a build that was interrupted left in its place\n"
-        "  Build the wheel again, and install that one.\n"
+        "  Build it again, and install that one.\n"
     )
 
 

@@ -14,7 +14,7 @@ from making.small_files import WHEEL, small_record, wheel, write
 from wheelweights.formats import INTERRUPTED_BUILD
 
 STUB = "expected a record, found what a build that was interrupted left in its place"
-AGAIN = "  Build the wheel again, and install that one.\n"
+AGAIN = "  Build it again, and install that one.\n"
 DISTRIBUTIONS = "its 6 tensors: in the distributions big-weights-1==3, big-weights-2==3"
 PART = "a part of a record, in the distribution big-weights-2==3"
 

@@ -83,15 +83,17 @@ class WheelweightsBuildHook(Interface):
             self._let_go()
 
     def clean(self, versions: list[str]) -> None:  # noqa: ARG002
-        """Remove the records that editable builds wrote into the tree; leave other files that are there."""
+        """Remove the records that editable builds wrote into the tree, and what killed ones left; leave other files."""
         from hatch_wheelweights.hooks.records import golden_beside
 
         with self._project.errors_for_the_user():
             if self._project.is_unpacked_sdist:
                 return  # there, the records are what the wheel is made from
+            root = self._project.root
+            self._sweep(root / record.output for record in self._project.options.records)
             for record in self._project.options.records:
                 pattern = glob.escape(str(record.output)).replace("{stem}", "*")
-                for output in self._project.root.glob(pattern):
+                for output in root.glob(pattern):
                     for file in (output, golden_beside(output)):
                         if _is_made_from(file, str(record.source)):
                             file.unlink()
@@ -120,6 +122,7 @@ class WheelweightsBuildHook(Interface):
         from hatch_wheelweights.hooks.requirements import check_runtime
         from wheelweights.atomic import scratch_folder
 
+        self._sweep(job.output for job in self._project.jobs)
         planned = self._planned = plan_records(self._project, opened)
         check_runtime(self.metadata.core)  # pyright: ignore[reportUnknownMemberType]  # what plugins give is not typed
         self._keep_out(file for one in planned for file in one.products)
@@ -137,6 +140,13 @@ class WheelweightsBuildHook(Interface):
         build_data["force_include"].update(self._stubs())
         known = set(self.metadata.core.dependencies)  # pyright: ignore[reportUnknownMemberType]
         build_data["dependencies"] += [one for one in self._requirements if one not in known]
+
+    def _sweep(self, outputs: Iterable[Path]) -> None:
+        """Remove what builds that were killed left in the folders where this one writes."""
+        from wheelweights.atomic import sweep
+
+        for folder in {Path(self.directory), *(output.parent for output in outputs)}:
+            sweep(folder)
 
     def _for_sdist(self, planned: Sequence[Planned]) -> Iterator[tuple[str, Path]]:
         """Yield what the sdist carries: records in the place of checkpoints, or the checkpoints themselves."""

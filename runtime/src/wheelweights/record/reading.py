@@ -209,7 +209,7 @@ def _instead(head: bytes, path: str) -> str:
         case Format.LFS_POINTER:
             return f"Run: git lfs pull --include {printable(os.path.basename(path))}"  # noqa: PTH119 (a member of an archive has no Path)
         case Format.INTERRUPTED:
-            return "Build the wheel again, and install that one."
+            return "Build it again, and install that one."
         case Format.EMPTY:
             return REINSTALL
         case _:
