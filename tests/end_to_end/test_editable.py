@@ -192,3 +192,16 @@ def test_whatever_runs_next_removes_what_a_killed_build_left(new_project: Callab
     else:
         project.wheel("standard" if run == "wheel" else run)
     assert [folder for folder in left if folder.exists()] == []
+
+
+@pytest.mark.parametrize("layout", ["src", "flat"])
+def test_a_misspelt_folder_is_an_error_and_is_not_made(
+    new_project: Callable[..., Project], refused: Callable[[Callable[[], object]], str], layout: str
+) -> None:
+    record = RECORD.replace("{package}", {"src": "src/demoo", "flat": "demoo"}[layout])
+    project = new_project(layout=layout, record=record)
+    before = project.files()
+    assert "expected a package at `" in refused(lambda: project.wheel("editable"))
+    assert "Did you mean `demo`? Correct the output." in refused(lambda: project.wheel("editable"))
+    assert project.files() == before
+    assert not (project.root / project.package).with_name("demoo").exists()

@@ -17,7 +17,7 @@ from isal import isal_zlib
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from hatch_wheelweights.errors import ConfigError, Faults
+from hatch_wheelweights.errors import ConfigError, Fault, Faults
 from wheelweights import RecordError
 from wheelweights.archives import member_bytes
 from wheelweights.errors import backticked, counted, listed, nearest
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from typing import IO
 
-__all__ = ["Contents", "audit"]
+__all__ = ["CODE", "Contents", "audit", "no_package"]
 
 _BLOCK: Final = 1 << 20
 _HEAD: Final = 64
-_CODE: Final = (".py", ".pyi", ".so", ".pyd")
+CODE: Final = (".py", ".pyi", ".so", ".pyd")
 
 
 @dataclass(frozen=True)
@@ -118,18 +118,21 @@ def _blocks(content: IO[bytes]) -> Iterator[bytes]:
 
 def _check_packages(places: Collection[str], names: Sequence[str], faults: Faults) -> None:
     """Note records in folders that no code is in: nothing can be imported from there."""
-    packages = {name.partition("/")[0] for name in names if "/" in name and name.endswith(_CODE)}
+    packages = {name.partition("/")[0] for name in names if "/" in name and name.endswith(CODE)}
     for place in places:
         top, below, _ = place.partition("/")
         if not below:
             faults.add(None, f"expected a record in a package, found {backticked(place)} in none", remedy=_IN_A_PACKAGE)
         elif top not in packages:
-            near = nearest(top, packages)
-            fact = (
-                f"expected a package at {backticked(top)}, where {backticked(place)} is, found no code in that folder"
-            )
-            remedy = f"Did you mean {backticked(near)}? Correct the output." if near else _IN_A_PACKAGE
-            faults.add(None, fact, remedy=remedy)
+            faults.append(no_package(place, packages))
+
+
+def no_package(place: str, packages: Collection[str]) -> Fault:
+    """Return the fault of a record that goes into a folder without code; `packages` are the folders with code."""
+    top = place.partition("/")[0]
+    near = nearest(top, packages)
+    fact = f"expected a package at {backticked(top)}, where {backticked(place)} is, found no code in that folder"
+    return Fault(None, fact, remedy=f"Did you mean {backticked(near)}? Correct the output." if near else _IN_A_PACKAGE)
 
 
 _IN_A_PACKAGE: Final = "Give it an output in the folder of the package (one with an __init__.py)."
@@ -137,7 +140,7 @@ _IN_A_PACKAGE: Final = "Give it an output in the folder of the package (one with
 
 def _misspelt_folders(places: Collection[str], names: Sequence[str]) -> Iterator[str]:
     """Yield a warning for each record in a folder of its own that is named almost like one with code."""
-    with_code = {str(PurePosixPath(name).parent) for name in names if name.endswith(_CODE)}
+    with_code = {str(PurePosixPath(name).parent) for name in names if name.endswith(CODE)}
     for place in places:
         folder = PurePosixPath(place).parent
         siblings = [one for one in with_code if PurePosixPath(one).parent == folder.parent]

@@ -150,6 +150,15 @@ def test_the_name_of_a_distribution_is_told_with_the_names_of_its_packages(site:
     )
 
 
+def test_the_package_of_an_editable_distribution_is_taken_to_be_named_like_it(site: Path) -> None:
+    install(site, "my-model", "1.0", {"my_model.pth": b""})
+    (site / "my_model").mkdir()
+    assert refusal("verify", "--package", "My.Model") == (
+        "Error: expected the name that a package is imported by, found that of a distribution, `My.Model`\n"
+        "  Name what it installs: wheelweights verify --package my_model\n"
+    )
+
+
 @pytest.mark.parametrize(
     "name", ["nowhere", "nowhere.at.all", "big.nowhere", "", ".", "../big", "big/", "big..a", "\x1b"]
 )
@@ -308,3 +317,14 @@ def test_a_part_of_another_checkpoint_is_told(site: Path) -> None:
 def test_where_a_package_is_comes_from_the_finders_alone(site: Path) -> None:
     install(site, "big", "1.0", {"big/__init__.py": NEVER})
     assert find_package("big").folders == (site / "big",)
+
+
+def test_a_distribution_with_damaged_metadata_is_no_hindrance(site: Path) -> None:
+    install(site, "big", "1.0", {"big/__init__.py": b"", "big/a.mpk": small_record()})
+    (site / "big-1.0.dist-info/METADATA").write_text("")
+    assert verify("big") == sound(site / "big/a.mpk")
+    assert refusal("verify", "--package", "some.where").startswith("Error: package `some.where` is not installed\n")
+    (site / "big/a.mpk").unlink()
+    assert refusal("verify", "--package", "big").startswith(
+        f"Error: {site}/big/a.mpk: is missing, although it is listed in the RECORD of ? ?\n"
+    )

@@ -117,12 +117,33 @@ def write_into_tree(project: Project, planned: Iterable[Planned]) -> None:
             _require_tensors(job.output)
             project.note(["as this unpacked sdist holds it"], shown)
             continue
+        _require_package(project, job.output)
         plan = stamped(one.plan, job.output.parent)
         if is_current(job.output, plan, job.options.golden):
             project.note([f"up to date with {project.relative(plan.checkpoint.path)}"], shown)
         else:
             job.output.parent.mkdir(parents=True, exist_ok=True)
             _write(project, job, plan, job.output, shown=shown)
+
+
+def _require_package(project: Project, output: Path) -> None:
+    """Raise ConfigError for a record that no package of the tree would hold: a misspelt folder, say."""
+    from hatch_wheelweights.audit import CODE, no_package
+    from hatch_wheelweights.errors import ConfigError
+
+    place = project.wheel_place(output)
+    depth = place.count("/")
+    if not depth:
+        return  # beside the packages, not in a folder of its own
+    top = output.parents[depth - 1]
+
+    def has_code(folder: Path) -> bool:
+        return any(file.suffix in CODE for file in folder.rglob("*"))
+
+    if not has_code(top):
+        siblings = top.parent.iterdir() if top.parent.is_dir() else ()
+        packages = [one.name for one in siblings if one.is_dir() and one != top and has_code(one)]
+        raise ConfigError(no_package(place, packages))
 
 
 def _require_tensors(record: Path) -> None:

@@ -82,12 +82,7 @@ def find_package(name: str) -> Package:
 
 
 def _no_such_package(name: str) -> MissingRecordError:
-    normalized = _normalized(name)
-    packages = sorted(
-        package
-        for package, distributions in importlib.metadata.packages_distributions().items()
-        if normalized in map(_normalized, distributions) and package.isidentifier()
-    )
+    packages = _packages_of(name)
     if not packages:
         remedy = "Install it in the environment of this command, or correct the name."
         return MissingRecordError(f"package {backticked(name)} is not installed", remedy=remedy)
@@ -96,8 +91,33 @@ def _no_such_package(name: str) -> MissingRecordError:
     return MissingRecordError(fact, remedy=f"Name what it installs: wheelweights verify {flags}")
 
 
-def _normalized(distribution: str) -> str:
-    return re.sub("[-_.]+", "-", distribution).lower()
+def _packages_of(distribution: str) -> list[str]:
+    """Return the names by which the packages of an installed distribution are imported; none if it is not installed.
+
+    An editable installation does not say what it installs: its package is taken to be named like it.
+    """
+    normalized = _normalized(distribution)
+    packages = sorted(
+        package
+        for package, distributions in importlib.metadata.packages_distributions().items()
+        if normalized in map(_normalized, distributions) and package.isidentifier()
+    )
+    alike = normalized.replace("-", "_")
+    if packages or not alike.isidentifier() or _find_spec(alike, None) is None:
+        return packages
+    return (
+        [alike] if normalized in (_normalized(_said(one, "Name")) for one in importlib.metadata.distributions()) else []
+    )
+
+
+def _said(distribution: importlib.metadata.Distribution, name: str) -> str:
+    """Return a field of the metadata, which may be damaged."""
+    metadata = distribution.metadata
+    return metadata[name] if name in metadata else "?"  # noqa: SIM401 (its type has no `get`)
+
+
+def _normalized(distribution: object) -> str:
+    return re.sub("[-_.]+", "-", str(distribution)).lower()  # where metadata are damaged, Python has None for a name
 
 
 def _find_spec(name: str, path: Sequence[str] | None) -> ModuleSpec | None:
@@ -233,7 +253,9 @@ def claims() -> Mapping[str, Claim]:
         for name, row in _rows(text):
             located: object = distribution.locate_file(name)
             file = located if isinstance(located, zipfile.Path) else Path(str(located))
-            found.setdefault(_place(file), Claim(distribution.name, distribution.version, file, row))
+            found.setdefault(
+                _place(file), Claim(_said(distribution, "Name"), _said(distribution, "Version"), file, row)
+            )
     return found
 
 
