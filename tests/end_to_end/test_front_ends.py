@@ -249,3 +249,11 @@ def test_running_only_the_hooks_leaves_nothing(
 def test_hatch_build_shows_one_line_for_each_record(new_project: Callable[..., Project], run: Run) -> None:
     said = run([*PYTHON, "hatch", "build", "--target", "wheel"], new_project())
     assert said.count("demo/conv2d.mpk: 3 tensors, 136 bytes, from weights/conv2d.pt (pytorch-zip)\n") == 1
+
+
+def test_hatch_build_makes_the_weights_as_well(new_project: Callable[..., Project], run: Run) -> None:
+    table = "[tool.hatch.build.hooks.wheelweights]\ndistribution = { name = 'demo-weights', version = '3' }\n"
+    project = new_project(tables=table)
+    run([*PYTHON, "hatch", "build", "--target", "wheel", "--target", "weights", "out"], project)
+    wheels = sorted(wheel.name for wheel in (project.root / "out").glob("*.whl"))
+    assert wheels == ["demo-1.0-py3-none-any.whl", "demo_weights-3-py3-none-any.whl"]

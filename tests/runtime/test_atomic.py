@@ -122,6 +122,14 @@ def interrupt_once(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) ->
     monkeypatch.setattr(owner, name, interrupted)
 
 
+@posix
+def test_a_pipe_of_that_name_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / ASIDE).mkdir()
+    os.mkfifo(tmp_path / ASIDE / f"x.{'0' * 16}.tmp")
+    ww.write_record(tmp_path / "model.mpk", {"w": np.zeros(1)})
+    assert (tmp_path / ASIDE / f"x.{'0' * 16}.tmp").is_fifo()
+
+
 def test_a_scratch_folder_goes_even_if_a_signal_comes_while_it_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -190,7 +190,9 @@ def sweep(folder: Path) -> None:
 
 def _sweep_one(path: Path) -> None:
     state = path.lstat()
-    if stat.S_ISLNK(state.st_mode) or (hasattr(os, "getuid") and state.st_uid != os.getuid()):
+    if not (stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode)):
+        return  # none of ours, and opening a pipe would wait
+    if hasattr(os, "getuid") and state.st_uid != os.getuid():
         return
     if os.name != "posix":
         _remove(path)  # fails for what is open
