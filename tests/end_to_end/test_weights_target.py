@@ -141,6 +141,21 @@ def test_the_projects_wheel_requires_them_and_holds_no_tensor(project: Project) 
     assert project.unpacked_sdist().wheel().read_bytes() == wheel.read_bytes()
 
 
+def test_records_that_share_parts_require_each_of_them_once(project: Project) -> None:
+    """The wheel of the sdist reads off the records what the wheel of the tree has from the split."""
+    pyproject = project.root / "pyproject.toml"
+    second = RECORD.replace("conv2d.pt", "small.safetensors").replace("conv2d.mpk", "a_small.mpk")
+    record = second.replace("{package}", project.package)
+    pyproject.write_text(pyproject.read_text().replace("[[tool", f"{record}\n[[tool", 1).replace("700", "1100"))
+    header = {"x": ("F32", [4], 0, 16), "y": ("F32", [4], 16, 32)}
+    (project.root / "weights" / "small.safetensors").write_bytes(safetensors(header, bytes(32)))
+    wheel = project.wheel()
+    assert requirements(wheel) == ["wheelweights", "demo-weights-1==3", "demo-weights-2==3"]
+    unpacked = project.unpacked_sdist()
+    assert unpacked.wheel().read_bytes() == wheel.read_bytes()
+    assert project.sdist("dist/again").read_bytes() == project.sdist("dist/once more").read_bytes()
+
+
 def test_its_sdist_requires_them_too_and_holds_the_index(project: Project) -> None:
     """Installers that believe an sdist's metadata would not see them otherwise."""
     unpacked = project.unpacked_sdist()

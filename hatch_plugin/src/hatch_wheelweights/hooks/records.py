@@ -194,7 +194,10 @@ def in_distributions(
         records = {one: opened.enter_context(open_record(one.file, index=True)) for one in made if not one.is_golden}
         indexes = [parts_of(record.metadata, record.path) for record in records.values()]
         if any(indexes):
-            return list(made), tuple(f"{part.distribution}=={part.version}" for parts in indexes for part in parts)
+            named = {part.requirement for parts in indexes for part in parts}  # records share distributions
+            return list(made), tuple(
+                sorted(named, key=lambda one: (len(one), one))
+            )  # by their numbers, as `split` has them
         places = {project.wheel_place(one.output): record for one, record in records.items()}
         parts = split(places, distribution)
         written: list[Made] = []
