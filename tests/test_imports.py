@@ -26,7 +26,7 @@ HOUSE = {
         "hooks | cli __main__",
         "__init__",
         "looking | conversion goldens distributions",
-        "opening | wheel sdist audit | forward",
+        "opening | wheel sdist audit copies | forward",
         "steps",
         "options",
         "checkpoint",
@@ -53,6 +53,7 @@ ALONE = {
         "wheelweights.formats",
     },
     "hatch_wheelweights.sdist": {
+        "hatch_wheelweights.copies",
         "hatch_wheelweights.errors",
         "wheelweights.atomic",
         "wheelweights.errors",

@@ -17,6 +17,7 @@ from isal import isal_zlib
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from hatch_wheelweights.copies import is_copy
 from hatch_wheelweights.errors import ConfigError, Fault, Faults
 from wheelweights import RecordError
 from wheelweights.archives import member_bytes
@@ -26,7 +27,6 @@ from wheelweights.record import read_record, recognises
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
-    from typing import IO
 
 __all__ = ["CODE", "Contents", "audit", "no_package"]
 
@@ -101,19 +101,11 @@ def _check_checkpoints(
         by_size.setdefault(checkpoint.stat().st_size, []).append(checkpoint)
     for member in members:
         for checkpoint in by_size.get(member.file_size, ()):
-            if _is_same(archive, member, checkpoint):
+            with archive.open(member) as content:
+                found = is_copy(content, checkpoint)
+            if found:
                 fact = f"expected no checkpoint, found {backticked(checkpoint.name)} at {backticked(member.filename)}"
                 faults.add(None, fact, remedy="Take it, or its folder, out of force-include and shared-data.")
-
-
-def _is_same(archive: zipfile.ZipFile, member: zipfile.ZipInfo, file: Path) -> bool:
-    with archive.open(member) as one, file.open("rb") as other:
-        return all(block == other.read(len(block)) for block in _blocks(one)) and not other.read(1)
-
-
-def _blocks(content: IO[bytes]) -> Iterator[bytes]:
-    while block := content.read(_BLOCK):
-        yield block
 
 
 def _check_packages(places: Collection[str], names: Sequence[str], faults: Faults) -> None:

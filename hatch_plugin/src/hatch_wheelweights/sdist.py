@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from isal import igzip
 
+from hatch_wheelweights.copies import is_copy
 from hatch_wheelweights.errors import ConfigError, Fault
 from wheelweights.atomic import appearing_whole
 from wheelweights.errors import backticked
@@ -26,7 +27,6 @@ __all__ = ["add_files", "copies_of"]
 
 DEFLATE_LEVEL: Final = 1
 MODE: Final = 0o644
-_BLOCK: Final = 1 << 20
 
 
 def add_files(sdist: Path, files: Mapping[str, Path]) -> None:
@@ -57,22 +57,13 @@ def add_files(sdist: Path, files: Mapping[str, Path]) -> None:
 
 def copies_of(files: Sequence[Path], sdist: Path) -> Iterator[tuple[str, Path]]:
     """Yield the places in an sdist where one of the files stands, byte for byte, under whatever name."""
-    sizes = {file.stat().st_size for file in files}
+    sizes = {file: file.stat().st_size for file in files}
     with tarfile.open(sdist, "r:gz") as archive:
         for member in archive:
-            content = archive.extractfile(member) if member.isreg() and member.size in sizes else None
-            if content is not None:
-                yield from ((_below(member.name), file) for file in files if _is_same(content, file))
-
-
-def _is_same(content: object, file: Path) -> bool:
-    stream = cast("BinaryIO", content)
-    stream.seek(0)
-    with file.open("rb") as other:
-        while block := stream.read(_BLOCK):
-            if block != other.read(len(block)):
-                return False
-        return not other.read(1)
+            for file in (file for file, size in sizes.items() if member.isreg() and member.size == size):
+                content = archive.extractfile(member)
+                if content is not None and is_copy(content, file):
+                    yield _below(member.name), file
 
 
 def _below(name: str) -> str:

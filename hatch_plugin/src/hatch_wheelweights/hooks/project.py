@@ -60,7 +60,9 @@ class Project:
     @property
     def is_unpacked_sdist(self) -> bool:
         """Whether this is no project's tree but an sdist that was unpacked."""
-        return (self.root / "PKG-INFO").is_file()
+        from hatch_wheelweights.options.missing import is_unpacked_sdist
+
+        return is_unpacked_sdist(self.root)
 
     def relative(self, file: str | os.PathLike[str]) -> str:
         """Return the path of a file in the project, as the user wrote it; of any other file, all of it."""
