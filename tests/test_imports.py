@@ -30,7 +30,7 @@ HOUSE = {
         "steps",
         "options",
         "checkpoint",
-        "errors _version signals",
+        "errors _version signals deflate",
     ),
     "wheelweights": (
         "__init__",
@@ -47,6 +47,7 @@ HOUSE = {
 # Rooms that know less than their floor allows
 ALONE = {
     "hatch_wheelweights.wheel": {
+        "hatch_wheelweights.deflate",
         "hatch_wheelweights.errors",
         "wheelweights.atomic",
         "wheelweights.errors",

@@ -74,17 +74,17 @@ CHANGES = {"truncate": truncate, "rewrite": rewrite, "replace": replace, "remove
 @pytest.fixture
 def at_read(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Have something happen before the so-and-so-many-th time that bytes are read from a file."""
-    read_at = files._read_at
+    read_into = files._read_into
 
     def arrange(number: int, happen: Callable[[], None]) -> None:
         reads = itertools.count()  # the digest reads in a thread of its own
 
-        def counting(*arguments: Any) -> bytes:
+        def counting(*arguments: Any) -> int:
             if next(reads) == number:
                 happen()
-            return read_at(*arguments)
+            return read_into(*arguments)
 
-        monkeypatch.setattr(files, "_read_at", counting)
+        monkeypatch.setattr(files, "_read_into", counting)
         monkeypatch.setattr(files, "PIECE_BYTES", 64)
         monkeypatch.setattr(files, "WINDOW_BYTES", 256)
 
@@ -124,14 +124,14 @@ KILLED = """
 import os, signal, sys
 from hatch_wheelweights import convert
 from hatch_wheelweights.checkpoint import files
-read_at, seen = files._read_at, 0
+read_at, seen = files._read_into, 0
 def counting(*arguments):
     global seen
     seen += 1
     if seen == int(sys.argv[1]):
         os.kill(os.getpid(), signal.SIGKILL)
-    return read_at(*arguments)
-files._read_at, files.PIECE_BYTES, files.WINDOW_BYTES = counting, 64, 256
+    return read_into(*arguments)
+files._read_into, files.PIECE_BYTES, files.WINDOW_BYTES = counting, 64, 256
 convert("source", "out/model.mpk")
 """
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hatch_wheelweights import opening
+from hatch_wheelweights.checkpoint import files
+from hatch_wheelweights.errors import CheckpointError
 from making.checkpoints import safetensors
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ OPENINGS = Openings()
 
 @pytest.fixture
 def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often a checkpoint was interpreted, and how often hashed."""
+    """How often a checkpoint was interpreted, and how often a file was hashed."""
     done: Counter[str] = Counter()
 
     def counting(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -63,7 +65,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         return counted
 
     monkeypatch.setattr(opening, "read", counting("read", opening.read))
-    monkeypatch.setattr(opening, "digest", counting("digest", opening.digest))
+    monkeypatch.setattr(files, "Hashing", counting("hash", files.Hashing))
     return done
 
 
@@ -91,7 +93,7 @@ def test_a_wheel_opens_interprets_and_hashes_each_source_once(
     with OPENINGS.counted() as seen:
         project.wheel(version)
     assert {name: seen[name] for name in SOURCES} == dict.fromkeys(SOURCES, 1)
-    assert work == {"read": 2, "digest": 2}
+    assert work == {"read": 2, "hash": len(SOURCES)}
 
 
 def test_an_editable_build_that_is_up_to_date_opens_each_source_once(project: Project, work: Counter[str]) -> None:
@@ -100,7 +102,7 @@ def test_an_editable_build_that_is_up_to_date_opens_each_source_once(project: Pr
     with OPENINGS.counted() as seen:
         project.wheel("editable")
     assert {name: seen[name] for name in SOURCES} == dict.fromkeys(SOURCES, 1)
-    assert work == {"read": 2, "digest": 2}
+    assert work == {"read": 2, "hash": len(SOURCES)}
 
 
 def test_names_are_checked_for_all_records_before_a_byte_of_weights_is_hashed(
@@ -120,13 +122,15 @@ def test_the_digest_is_that_of_the_bytes_that_were_mapped(project: Project) -> N
     with opening.open_checkpoint(path) as checkpoint:
         path.unlink()
         path.write_bytes(b"another file")
-        assert checkpoint.start_digest().result() == expected
+        assert checkpoint.digest() == expected
 
 
 def test_closing_a_checkpoint_stops_its_digest(project: Project) -> None:
     path = project.root / "weights" / "conv2d.pt"
     checkpoint = opening.open_checkpoint(path)
-    checkpoint._stop.set()  # before the thread begins, so that nothing depends on the clock
-    digest = checkpoint.start_digest()
+    checkpoint.start_digest()
+    (file,) = checkpoint._open_contents().files
     checkpoint.close()
-    assert str(digest.exception()) == "the checkpoint was closed while it was hashed"
+    with pytest.raises(CheckpointError) as caught:
+        file.sha256()
+    assert str(caught.value) == "the checkpoint was closed while it was hashed"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hatch_wheelweights._version import __version__
 from hatch_wheelweights.checkpoint import naming
+from hatch_wheelweights.deflate import crc32
 from hatch_wheelweights.errors import EXCLUDE, CheckpointError, Do, Option
 from hatch_wheelweights.goldens import golden_is_current, golden_output, plan_golden, write_golden
 from hatch_wheelweights.opening import open_checkpoint
@@ -159,10 +160,10 @@ def write_plan(plan: Plan, output: str | os.PathLike[str]) -> Conversion:
     checkpoint, tensors = plan.checkpoint, plan.tensors
     for written in (Path(output), golden_output(Path(output))):
         _refuse_overwriting(checkpoint, written)
-    digest = checkpoint.start_digest()
+    checkpoint.start_digest()
 
     def complete() -> None:
-        plan.metadata["source"]["sha256"] = digest.result()
+        plan.metadata["source"]["sha256"] = checkpoint.digest()
         checkpoint.check_unchanged()
 
     size = write_record(
@@ -171,6 +172,7 @@ def write_plan(plan: Plan, output: str | os.PathLike[str]) -> Conversion:
         metadata=plan.metadata,
         source_keys={key: key if tensor.key is None else tensor.key for key, tensor in tensors.items()},
         complete=complete,
+        crc32=crc32,
     )
     golden = None
     if plan.golden is not None:
@@ -216,7 +218,7 @@ def is_current(output: Path, plan: Plan, golden: str | os.PathLike[str] | None) 
         metadata = open_record(output, index=True).metadata
     except RecordError:
         return False
-    digest = plan.checkpoint.start_digest().result()
+    digest = plan.checkpoint.digest()
     expected = {**plan.metadata, "source": {**plan.metadata["source"], "sha256": digest}}
     told = ("generator", "source", "options", "user", "editable", "parts")  # the configuration follows from them
     return all(metadata.get(name) == expected.get(name) for name in told) and (

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import Future
 from pathlib import Path
-from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from hatch_wheelweights.checkpoint import Account, Contents, digest, naming, read
+from hatch_wheelweights.checkpoint import Account, Contents, collecting_later, digest, naming, read
 from hatch_wheelweights.checkpoint.tensors import MAX_EXPANSION, READING
 from hatch_wheelweights.checkpoint.zip_members import INFLATED_RATIO
 from hatch_wheelweights.errors import EXCLUDE, CheckpointError, Do
@@ -50,8 +48,6 @@ class Checkpoint:
         self.size = sum(file.size for file in contents.files)
         self._shown = shown
         self._contents: Contents | None = contents
-        self._digest: Future[str] | None = None
-        self._stop = Event()
 
     @property
     def tree(self) -> Any:
@@ -74,7 +70,7 @@ class Checkpoint:
         Where `incomplete` is true, tensors that no key leads to are no error: the report's `fault` says which.
         """
         tree = self.tree
-        with naming(self._shown):
+        with naming(self._shown), collecting_later():
             tensors = state_dict(tree, options, Account(self.size))
             if tensors.report.fault is not None and not incomplete:
                 raise tensors.report.fault
@@ -124,15 +120,17 @@ class Checkpoint:
         with naming(self._shown):
             return build_config(self.tree, key, config, Account(self.size))
 
-    def start_digest(self) -> Future[str]:
-        """Begin to compute the SHA-256 of what was opened, in a thread, unless that was done before.
+    def start_digest(self) -> None:
+        """Begin to compute the SHA-256 of what was opened, in threads, while the tensors are read."""
+        for file in self._open_contents().files:
+            file.start_hashing()
+
+    def digest(self) -> str:
+        """Return the SHA-256 of what was opened; what was not read since `start_digest` is read now.
 
         Of several files, it is that of the list of theirs as sha256sum prints it.
         """
-        if self._digest is None:
-            self._digest = Future()
-            Thread(target=_complete, args=(self._digest, self._open_contents(), self._stop), daemon=True).start()
-        return self._digest
+        return digest(self._open_contents().files)
 
     def check_unchanged(self) -> None:
         """Raise CheckpointError if one of the files was written to since it was opened."""
@@ -141,9 +139,8 @@ class Checkpoint:
 
     def close(self) -> None:
         """Let go of the file. Tensors that were taken from it, and their arrays, keep it open as long as they live."""
-        self._stop.set()
-        if self._digest is not None:
-            self._digest.exception()  # wait for the thread, which holds the file as well
+        for file in () if self._contents is None else self._contents.files:
+            file.stop_hashing()  # its thread holds the file as well
         self._contents = None
 
     def _open_contents(self) -> Contents:
@@ -163,13 +160,6 @@ class Checkpoint:
         return f"<Checkpoint {self._shown!r}: {self.kind}>"
 
 
-def _complete(future: Future[str], contents: Contents, stop: Event) -> None:
-    try:
-        future.set_result(digest(contents.files, stop))
-    except BaseException as error:  # noqa: BLE001 (whoever waits for the result raises it)
-        future.set_exception(error)
-
-
 def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Open a checkpoint of any supported container, told by its content.
 
@@ -177,7 +167,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     asks for code), whose message names the file, for whatever is not a well-formed checkpoint.
     """
     shown = READING.get() or os.fspath(path)  # a caller that has named the file already knows what the user wrote
-    with naming(shown):
+    with naming(shown), collecting_later():
         return Checkpoint(Path(path), shown, read(Path(path)))
 
 

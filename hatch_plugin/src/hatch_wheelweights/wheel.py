@@ -19,10 +19,9 @@ import io
 import os
 import struct
 import zipfile
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO
 
-from isal import isal_zlib
-
+from hatch_wheelweights.deflate import BLOCK_BYTES, crc32, deflated, in_threads
 from hatch_wheelweights.errors import ConfigError, Fault
 from wheelweights.atomic import appearing_whole
 from wheelweights.errors import backticked
@@ -30,14 +29,13 @@ from wheelweights.formats import INTERRUPTED_BUILD
 
 if TYPE_CHECKING:
     import time
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 __all__ = ["add_records", "taken_place", "write_wheel"]
 
 ALIGNMENT = 64
-BLOCK_BYTES = 1 << 20
-DEFLATE_LEVEL = 1  # level 0 makes float weights larger, 2 and 3 make them no smaller
+_MEMBER_ROOM = 4096  # more than headers and rows of RECORD take for one member
 ZIP64_LIMIT = 0xFFFF_FFFF  # the first size that does not fit in 32 bits: all ones means "see the zip64 field"
 ZIP64_COUNT_LIMIT = 0xFFFF
 ZIP64_VERSION = 45
@@ -57,8 +55,10 @@ _ZIP64_EXTRA_ID = 0x0001
 _ALIGNMENT_EXTRA_ID = 0xD935  # registered for the padding that Android's zipalign inserts
 
 
-def add_records(wheel: Path, records: Mapping[str, Path], compression: str) -> None:
+def add_records(wheel: Path, records: Mapping[str, Path], compression: str) -> dict[str, int]:
     """Put each file of `records` into the wheel at its distribution path, and list it in RECORD.
+
+    Return the CRC-32 of each, by its path.
 
     `compression` is "deflated", or "stored": then a record's bytes begin on a 64-byte boundary of the wheel, so that
     they can be mapped inside it. Where the wheel has a stub at such a path, which says that its build was interrupted,
@@ -67,10 +67,11 @@ def add_records(wheel: Path, records: Mapping[str, Path], compression: str) -> N
     fields and comments in the old wheel (the wheel builder writes none) are dropped. Raises ConfigError when the wheel
     already has a file at one of the paths.
     """
-    mode = wheel.stat().st_mode
-    with appearing_whole(wheel) as target, wheel.open("rb") as source:
-        _rewrite(source, target, records, compression)
-    wheel.chmod(mode)
+    state = wheel.stat()
+    with wheel.open("rb") as source, appearing_whole(wheel, state.st_size + _room(records.values())) as target:
+        crcs = _rewrite(source, target, records, compression)
+    wheel.chmod(state.st_mode)
+    return crcs
 
 
 def write_wheel(wheel: Path, files: Mapping[str, Path | bytes], compression: str, date: time.struct_time) -> None:
@@ -82,7 +83,7 @@ def write_wheel(wheel: Path, files: Mapping[str, Path | bytes], compression: str
     dist_info = list(files)[-1].partition("/")[0]
     listing = zipfile.ZipInfo(f"{dist_info}/RECORD", date[:6])
     rows: list[list[str]] = []
-    with appearing_whole(wheel) as target:
+    with appearing_whole(wheel, _room(files.values())) as target:
         new = _ZipWriter(target)
         for place, file in files.items():
             with io.BytesIO(file) if isinstance(file, bytes) else file.open("rb") as content:
@@ -96,8 +97,14 @@ def write_wheel(wheel: Path, files: Mapping[str, Path | bytes], compression: str
         new.close()
 
 
-def _rewrite(source: BinaryIO, target: BinaryIO, records: Mapping[str, Path], compression: str) -> None:
-    """Write the new wheel: package files, records, the rest of dist-info, RECORD."""
+def _room(files: Iterable[Path | bytes]) -> int:
+    """Return what files take in a wheel at the most, with what stands around them."""
+    sizes = [len(file) if isinstance(file, bytes) else file.stat().st_size for file in files]
+    return sum(sizes) + sum(sizes) // 1000 + (len(sizes) + 1) * _MEMBER_ROOM
+
+
+def _rewrite(source: BinaryIO, target: BinaryIO, records: Mapping[str, Path], compression: str) -> dict[str, int]:
+    """Write the new wheel: package files, records, the rest of dist-info, RECORD. Return the records' CRC-32s."""
     with zipfile.ZipFile(source) as old:
         members = [member for member in old.infolist() if member.filename not in records or not _is_stub(old, member)]
         listing = next(member for member in members if _is_listing(member.filename))
@@ -119,6 +126,7 @@ def _rewrite(source: BinaryIO, target: BinaryIO, records: Mapping[str, Path], co
     text = _with_rows([row for row in rows if row[0] not in records], added, dist_info)
     new.add(_like(listing, listing.filename, "deflated", listing.external_attr), io.BytesIO(text.encode()))
     new.close()
+    return {member.filename: member.CRC for member in new.members if member.filename in records}
 
 
 def _is_listing(name: str) -> bool:
@@ -208,17 +216,22 @@ class _ZipWriter:
 
     def _write_content(self, member: zipfile.ZipInfo, content: BinaryIO) -> bytes:
         """Write the content, fill in CRC and compressed size, and return its SHA-256."""
-        compressor = _compressor(member)
         digest = hashlib.sha256()
-        start = self.file.tell()
-        crc = 0
-        content.seek(0)
-        for block in _blocks(content, member.file_size):
+
+        def hashed(block: bytes) -> bytes:
             digest.update(block)
-            crc = isal_zlib.crc32(block, crc)  # pyright: ignore[reportUnknownMemberType]  # isal's types are partial
-            self.file.write(compressor.compress(block))
-        self.file.write(compressor.flush())
-        member.CRC = crc
+            return block
+
+        def summed() -> Iterator[bytes]:
+            for block in _blocks(content, member.file_size):
+                member.CRC = crc32(block, member.CRC)
+                yield block
+
+        start = self.file.tell()
+        content.seek(0)
+        blocks = in_threads(hashed, summed(), 1)
+        for packed in blocks if member.compress_type == zipfile.ZIP_STORED else deflated(blocks):
+            self.file.write(packed)
         member.compress_size = self.file.tell() - start
         return digest.digest()
 
@@ -235,28 +248,7 @@ class _ZipWriter:
         for member in self.members:
             self.file.write(_central_header(member))
         self.file.write(_end(len(self.members), start, self.file.tell() - start))
-
-
-class _Compressor(Protocol):
-    def compress(self, data: bytes, /) -> bytes: ...
-    def flush(self) -> bytes: ...
-
-
-class _Stored:
-    """The compressor that changes nothing."""
-
-    def compress(self, data: bytes, /) -> bytes:
-        return data
-
-    def flush(self) -> bytes:
-        return b""
-
-
-def _compressor(member: zipfile.ZipInfo) -> _Compressor:
-    if member.compress_type == zipfile.ZIP_STORED:
-        return _Stored()
-    bits = -isal_zlib.MAX_WBITS  # no header of zlib's
-    return isal_zlib.compressobj(level=DEFLATE_LEVEL, wbits=bits)  # pyright: ignore[reportUnknownMemberType]
+        self.file.truncate()
 
 
 def _blocks(file: BinaryIO, size: int) -> Iterator[bytes]:

@@ -9,6 +9,7 @@ next run can tell what nobody holds any more, and removes it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from typing import TYPE_CHECKING, Final
@@ -29,11 +30,12 @@ _ATTEMPTS: Final = 100  # to make something in a folder that others may be remov
 
 
 @contextlib.contextmanager
-def appearing_whole(path: str | os.PathLike[str]) -> Generator[BinaryIO]:
+def appearing_whole(path: str | os.PathLike[str], size: int = 0) -> Generator[BinaryIO]:
     """Give a file that gets its name once everything is written, and is removed if that fails.
 
     It replaces a regular file that is there. What earlier runs left beside it when they were killed is removed first.
-    Raises RecordError, with the path, where the system refuses.
+    `size` is how large it will be, if that is known: where the filesystem can, so much is reserved, and a full disk is
+    found at once. Whoever writes less truncates the file. Raises RecordError, with the path, where the system refuses.
     """
     from pathlib import Path  # noqa: PLC0415 (only for writing)
 
@@ -45,6 +47,8 @@ def appearing_whole(path: str | os.PathLike[str]) -> Generator[BinaryIO]:
         temporary, file = _begin(target)
         with _held(file):
             with file:
+                if size:
+                    _reserve(file, size)
                 yield file
             temporary.replace(target)
     except BaseException as error:
@@ -56,6 +60,20 @@ def appearing_whole(path: str | os.PathLike[str]) -> Generator[BinaryIO]:
         raise
     finally:
         _leave(target.parent / ASIDE)
+
+
+def _reserve(file: BinaryIO, size: int) -> None:
+    """Reserve room for a file. Without it, ext4 chooses the room when the file gets its name, and writes it out there.
+
+    Raises OSError where there is not so much.
+    """
+    try:
+        os.posix_fallocate(file.fileno(), 0, size)
+    except AttributeError:  # not on macOS and Windows
+        pass
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENODEV):
+            raise
 
 
 @contextlib.contextmanager

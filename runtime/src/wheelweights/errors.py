@@ -96,6 +96,8 @@ class DtypeError(WheelweightsError, TypeError):
 
 def printable(text: str) -> str:
     """Return text uncut, with control characters escaped: a terminal would obey them."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 

@@ -98,10 +98,10 @@ def test_the_digest_of_several_files_is_that_of_their_list(tmp_path: Path) -> No
 
 
 def test_the_digest_needs_no_reading_at_a_position(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows has no `os.pread`."""
+    """Windows has no `os.preadv`."""
     path = lay(tmp_path, "zip")
     contents = read(path)
-    monkeypatch.delattr(os, "pread", raising=False)
+    monkeypatch.delattr(os, "preadv", raising=False)
     assert digest(contents.files) == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -183,3 +183,41 @@ def test_slices_and_places_are_those_of_the_bytes(tmp_path: Path, monkeypatch: p
             data.find(sub, start, 44) for sub in (b"\n", b"\n\n", b"nd", b"?")
         ]
     assert (opened[:], opened[-3:], opened[5:2]) == (data, data[-3:], b"")
+
+
+# Memory that pieces are read into
+
+
+PIECES = 5 * files.PIECE_BYTES
+
+
+def lay_pieces(tmp_path: Path) -> tuple[bytes, files.OpenFile]:
+    data = np.random.default_rng(0).integers(0, 256, PIECES + 7, np.uint8).tobytes()
+    (tmp_path / "file").write_bytes(data)
+    return data, files.open_file(tmp_path / "file")
+
+
+def test_pieces_that_somebody_keeps_stay_what_they_are(tmp_path: Path) -> None:
+    data, opened = lay_pieces(tmp_path)
+    kept = list(opened.pieces(0, len(data)))
+    views = [piece[1:].view() for piece in opened.pieces(0, len(data))]
+    other = list(opened.pieces(3, PIECES))
+    assert b"".join(kept) == data
+    assert b"".join(other) == data[3 : PIECES + 3]
+    assert views[0].tobytes() == data[1 : files.PIECE_BYTES]
+    assert not kept[0].flags.writeable
+
+
+def test_memory_of_pieces_that_nobody_keeps_is_used_again(tmp_path: Path) -> None:
+    _, opened = lay_pieces(tmp_path)
+    places = {piece.__array_interface__["data"][0] for piece in opened.pieces(0, PIECES)}
+    assert len(places) == 2  # one while the other is looked at
+    places |= {piece.__array_interface__["data"][0] for piece in opened.pieces(7, PIECES)}
+    assert len(places) == 2
+
+
+def test_a_small_piece_keeps_no_more_than_itself(tmp_path: Path) -> None:
+    _, opened = lay_pieces(tmp_path)
+    (piece,) = opened.pieces(5, 100)
+    assert isinstance(piece.base, bytes)
+    assert len(piece.base) == 100

@@ -9,7 +9,7 @@ import json
 import zipfile
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -118,14 +118,13 @@ def test_what_is_read_of_a_wheel_is_in_proportion_to_it(
     make: Callable[[int], bytes], command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[int] = []
-    read_at = checkpoint_files._read_at
+    read_into = checkpoint_files._read_into
 
-    def counted(*arguments: object) -> bytes:
-        content: bytes = read_at(*arguments)  # type: ignore[arg-type]
-        read.append(len(content))
-        return content
+    def counted(*arguments: Any) -> int:
+        read.append(read_into(*arguments))
+        return read[-1]
 
-    monkeypatch.setattr(checkpoint_files, "_read_at", counted)
+    monkeypatch.setattr(checkpoint_files, "_read_into", counted)
     for n in (100, 200):
         read.clear()
         size, _ = size_and_output(make(n), WHEEL, [command])

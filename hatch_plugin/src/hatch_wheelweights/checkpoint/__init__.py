@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hatch_wheelweights.checkpoint import legacy, safetensors, sharded, tar, zip_layouts
 from hatch_wheelweights.checkpoint.contents import Contents, naming
-from hatch_wheelweights.checkpoint.cost import Account
+from hatch_wheelweights.checkpoint.cost import Account, collecting_later
 from hatch_wheelweights.checkpoint.files import OpenFile, digest, open_file
 from hatch_wheelweights.checkpoint.nodes import Global, Opaque
 from hatch_wheelweights.checkpoint.tensors import LazyTensor
@@ -34,6 +34,7 @@ __all__ = [
     "Opaque",
     "OpenFile",
     "Reader",
+    "collecting_later",
     "digest",
     "naming",
     "read",

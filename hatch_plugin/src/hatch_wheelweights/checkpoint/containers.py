@@ -42,7 +42,7 @@ def _dict(args: tuple[Any, ...]) -> dict[Any, Any]:
 
 
 def _ordered(args: tuple[Any, ...]) -> Ordered:
-    return Ordered(_dict(args))
+    return Ordered(_dict(args)) if args else Ordered()
 
 
 def _tuple(args: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -7,11 +7,16 @@ takes and not by what the file is long: steps (about one microsecond each) and b
 
 from __future__ import annotations
 
-from typing import Final
+import gc
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
 
 from hatch_wheelweights.errors import CheckpointError
 
-__all__ = ["Account"]
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+__all__ = ["Account", "collecting_later"]
 
 # Checkpoints that torch wrote take 0.2 to 1 step and 7 to 48 bytes of memory for each of theirs
 FREE_STEPS: Final = 1_000_000
@@ -46,3 +51,18 @@ class Account:
                 f"asks for more {what} than a file of {self.size:,} bytes may take",
                 remedy="Save it again with torch, as a state_dict: no checkpoint needs that much.",
             )
+
+
+@contextmanager
+def collecting_later() -> Generator[None]:
+    """Make many objects without Python looking for cycles among them again and again, a third of the time otherwise.
+
+    What is made is bounded by an account, and has no cycles.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

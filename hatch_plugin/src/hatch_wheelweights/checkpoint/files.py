@@ -12,6 +12,7 @@ import os
 import stat
 import sys
 import weakref
+from collections import deque
 from mmap import ACCESS_READ, mmap
 from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -20,20 +21,21 @@ import numpy as np
 
 from hatch_wheelweights.checkpoint.absent import fetching
 from hatch_wheelweights.checkpoint.cost import Account
+from hatch_wheelweights.checkpoint.hashing import WAITING, Hashing
 from hatch_wheelweights.errors import CheckpointError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
-    from threading import Event
 
     from numpy.typing import NDArray
 
 
 __all__ = ["OpenFile", "digest", "open_file"]
 
-PIECE_BYTES: Final = 1 << 20  # read at a time: checked, hashed or written while it is in the processor's cache
-WINDOW_BYTES: Final = 1 << 16  # read around a small slice: parsers take a few bytes at a time
+PIECE_BYTES: Final = 1 << 19  # read at a time: checked, hashed or written while it is in the processor's cache
+WINDOW_BYTES: Final = 1 << 16  # read behind a small slice: parsers take a few bytes at a time
+FIRST_BYTES: Final = 1 << 12  # ... but at another place, where they may want no more than those few
 
 
 class OpenFile:
@@ -51,6 +53,8 @@ class OpenFile:
         self.size = self._state[0]
         account.grow(self.size)
         self._window = (0, b"")
+        self._memory = _Memory()
+        self._hashing: Hashing | None = None
         weakref.finalize(self, file.close)
 
     def __len__(self) -> int:
@@ -63,7 +67,9 @@ class OpenFile:
         if not begin <= start <= stop <= begin + len(window):
             if stop - start >= WINDOW_BYTES:
                 return self._read(start, stop - start)
-            begin, window = start, self._read(start, min(WINDOW_BYTES, self.size - start))
+            goes_on = begin <= start <= begin + len(window)
+            size = max(stop - start, WINDOW_BYTES if goes_on else FIRST_BYTES)
+            begin, window = start, self._read(start, min(size, self.size - start))
             self._window = begin, window
         return window[start - begin : stop - begin]
 
@@ -84,9 +90,34 @@ class OpenFile:
         return np.frombuffer(self._map, np.uint8, nbytes, start)
 
     def pieces(self, start: int, nbytes: int) -> Iterator[NDArray[np.uint8]]:
-        """Yield bytes of the file in order, as copies of at most `PIECE_BYTES`, read through the descriptor."""
-        for begin in range(start, start + nbytes, PIECE_BYTES):
-            yield np.frombuffer(self._read(begin, min(PIECE_BYTES, start + nbytes - begin)), np.uint8)
+        """Yield bytes of the file in order, as copies of at most `PIECE_BYTES`, read through the descriptor.
+
+        Memory of copies that nobody holds any more is used again.
+        """
+        position = start
+        few = nbytes < WINDOW_BYTES  # there can be many such, and whoever keeps one is not to keep more than that
+        for piece in [np.frombuffer(self[start : start + nbytes], np.uint8)] if few else self._pieces(start, nbytes):
+            if self._hashing is not None:
+                self._hashing.follow(position, piece, self._pieces)
+            position += piece.size
+            yield piece
+
+    def start_hashing(self) -> None:
+        """Begin to compute the SHA-256, in a thread, from the pieces that are read from now on."""
+        self._hashing = self._hashing or Hashing(self.size)
+
+    def sha256(self) -> str:
+        """Return the SHA-256 in hexadecimal; what was not read since `start_hashing` is read now.
+
+        Raises CheckpointError if the file was cut short meanwhile, and after `stop_hashing`.
+        """
+        self._hashing = self._hashing or Hashing(self.size)
+        return self._hashing.result(self._pieces)
+
+    def stop_hashing(self) -> None:
+        """Give up the hash, if it is not complete."""
+        if self._hashing is not None:
+            self._hashing.stop()
 
     def check_unchanged(self) -> None:
         """Raise CheckpointError if the file was written to since it was opened, as far as size and time tell."""
@@ -110,22 +141,60 @@ class OpenFile:
             return mmap(self._file.fileno(), self.size, access=ACCESS_READ, trackfd=False)
         return mmap(self._file.fileno(), self.size, access=ACCESS_READ)  # keeps a descriptor of its own
 
+    def _pieces(self, start: int, nbytes: int) -> Iterator[NDArray[np.uint8]]:
+        for begin in range(start, start + nbytes, PIECE_BYTES):
+            piece = self._memory.take(min(PIECE_BYTES, start + nbytes - begin))
+            self._fill(piece.data, begin)
+            piece.flags.writeable = False
+            yield piece
+
     def _read(self, start: int, nbytes: int) -> bytes:
-        """Return exactly so many bytes; a system may give them in parts."""
-        parts: list[bytes] = []
-        while nbytes:
-            part = _read_at(self._file, start, nbytes)
-            if not part:
+        content = bytearray(nbytes)
+        self._fill(memoryview(content), start)
+        return bytes(content)
+
+    def _fill(self, memory: memoryview, start: int) -> None:
+        """Read into all of the memory; a system may give the bytes in parts."""
+        done = 0
+        while done < len(memory):
+            got = _read_into(self._file, memory[done:], start + done)
+            if not got:
                 raise CheckpointError(
-                    f"was cut short while it was read: expected {self.size:,} bytes, found {start:,}",
+                    f"was cut short while it was read: expected {self.size:,} bytes, found {start + done:,}",
                     path=str(self.path),
                     expected=self.size,
-                    found=start,
+                    found=start + done,
                     remedy="Try again once it is complete.",
                 )
-            parts.append(part)
-            start, nbytes = start + len(part), nbytes - len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+            done += got
+
+
+class _Memory:
+    """Memory for pieces, used again as soon as nobody has an array in it: fresh memory costs as much as reading."""
+
+    def __init__(self) -> None:
+        self._free: deque[NDArray[np.uint8]] = deque(maxlen=WAITING + 4)
+
+    def take(self, nbytes: int) -> NDArray[np.uint8]:
+        """Return an array of so many bytes, of which no other array is a view."""
+        memory = self._unseen()
+        piece = memory[:nbytes]
+        self._free.append(memory)  # only now: another thread may take it, and sees that it is in use
+        return piece
+
+    def _unseen(self) -> NDArray[np.uint8]:
+        for _ in range(len(self._free)):
+            try:
+                memory = self._free.popleft()
+            except IndexError:
+                break
+            if sys.getrefcount(memory) == _ONLY_HERE:
+                return memory
+            self._free.append(memory)
+        return np.empty(PIECE_BYTES, np.uint8)
+
+
+_ONLY_HERE: Final = 2  # references to what a variable holds, as `sys.getrefcount` counts them
 
 
 def _state(file: BinaryIO) -> tuple[int, int]:
@@ -156,35 +225,28 @@ def open_file(path: Path, account: Account | None = None) -> OpenFile:
     return opened
 
 
-def digest(files: Sequence[OpenFile], stop: Event | None = None) -> str:
+def digest(files: Sequence[OpenFile]) -> str:
     """Return the SHA-256 of a file in hexadecimal; of several, that of the list of theirs as sha256sum prints it.
 
     Reads through the open descriptors, never through the map: a file that is cut short meanwhile cannot crash it.
-    Raises CheckpointError where one is, and soon after `stop` is set.
+    Raises CheckpointError where one is.
     """
-    digests = [_digest_of(opened, stop) for opened in files]
+    digests = [opened.sha256() for opened in files]
     if len(digests) == 1:
         return digests[0]
     lines = "".join(f"{each}  {opened.path.name}\n" for each, opened in zip(digests, files, strict=True))
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def _digest_of(opened: OpenFile, stop: Event | None) -> str:
-    hashed = hashlib.sha256()
-    for piece in opened.pieces(0, opened.size):
-        if stop is not None and stop.is_set():
-            raise CheckpointError("the checkpoint was closed while it was hashed")
-        hashed.update(piece.data)
-    return hashed.hexdigest()
-
-
 _ALTERNATELY: Final = Lock()
 
 
-def _read_at(file: BinaryIO, position: int, size: int) -> bytes:
-    """Return bytes at a position; where the system can, without moving that of the descriptor."""
-    if hasattr(os, "pread"):
-        return os.pread(file.fileno(), size, position)
+def _read_into(file: BinaryIO, memory: memoryview, position: int) -> int:
+    """Read bytes at a position; where the system can, without moving that of the descriptor. Return how many."""
+    if hasattr(os, "preadv"):
+        return os.preadv(file.fileno(), [memory], position)
     with _ALTERNATELY:  # a conversion and the digest read from one descriptor
         file.seek(position)
-        return file.read(size)
+        content = file.read(len(memory))
+        memory[: len(content)] = content
+        return len(content)

@@ -87,12 +87,16 @@ class Machine:
 
     def take(self, count: int) -> bytes:
         """Return the next bytes."""
-        after = self.position + count
+        position = self.position
+        after = position + count
         if count < 0 or after > self.end:
-            raise ValueError(f"expected {count:,} more bytes, found {self.end - self.position:,}")
-        taken = self.data[self.position : after]
+            raise ValueError(f"expected {count:,} more bytes, found {self.end - position:,}")
         self.position = after
-        return taken
+        return self.data[position:after]
+
+    def byte(self) -> int:
+        """Return the next byte as a number."""
+        return self.take(1)[0]
 
     def number(self, size: int, *, signed: bool = False) -> int:
         """Return the next bytes as a little-endian number."""
@@ -208,7 +212,7 @@ class Machine:
 
     def text(self, size: int) -> None:
         """Push text; `size` is that of its length. A lone surrogate is legal in Python's own pickles."""
-        self.push(self.take(self.number(size)).decode("utf-8", "surrogatepass"))
+        self.stack.append(self.take(self.number(size)).decode("utf-8", "surrogatepass"))
 
     def raw(self, size: int) -> None:
         """Push bytes; `size` is that of their length."""

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from isal import isal_zlib
 
 from hatch_wheelweights.checkpoint.files import open_file
 from hatch_wheelweights.checkpoint.zip_members import checked_members, contents
+from hatch_wheelweights.deflate import crc32
 from hatch_wheelweights.errors import CheckpointError
 from wheelweights.dtypes import dtype_name
 from wheelweights.errors import DtypeError, WheelweightsError, backticked
@@ -84,7 +84,7 @@ class NpzArray:
         """Yield the elements as they lie in the file; check them on the way."""
         crc, header, rest = 0, self._member.size - self.nbytes, b""
         for piece in contents(self._file, self._member):
-            crc = isal_zlib.crc32(piece, crc)  # pyright: ignore[reportUnknownMemberType]
+            crc = crc32(piece, crc)
             data = rest + piece[header:]
             header = max(header - len(piece), 0)
             end = len(data) - len(data) % self._stored.itemsize

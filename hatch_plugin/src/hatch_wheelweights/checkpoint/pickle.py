@@ -67,19 +67,19 @@ def load(
 
 
 def _run(machine: Machine) -> Any:
-    for count in itertools.count(1):
-        if not count % _CHARGED_TOGETHER:
-            machine.account.charge(_CHARGED_TOGETHER)
-        machine.opcode_position = machine.position
-        opcode = machine.take(1)
-        operation = OPERATIONS.get(opcode)
-        if operation is not None:
-            operation(machine)
-        elif opcode == STOP:
-            return _result(machine)
-        else:
-            raise CheckpointError(f"pickle has opcode {_named(opcode)}, which no checkpoint needs")
-    raise AssertionError  # there is always a next number
+    find = OPERATIONS.get
+    while True:
+        for _ in range(_CHARGED_TOGETHER):
+            machine.opcode_position = machine.position
+            opcode = machine.take(1)
+            operation = find(opcode)
+            if operation is not None:
+                operation(machine)
+            elif opcode == STOP:
+                return _result(machine)
+            else:
+                raise CheckpointError(f"pickle has opcode {_named(opcode)}, which no checkpoint needs")
+        machine.account.charge(_CHARGED_TOGETHER)
 
 
 def _result(machine: Machine) -> Any:

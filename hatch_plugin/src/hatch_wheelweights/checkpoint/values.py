@@ -78,7 +78,7 @@ def is_dict(value: Any) -> TypeGuard[dict[Any, Any]]:
 
 def are_ints(values: Iterable[Any]) -> bool:
     """Tell whether all values are whole numbers; True and False are not."""
-    return all(type(value) is int for value in values)
+    return set(map(type, values)) <= {int}
 
 
 def type_name(value: Any) -> str:

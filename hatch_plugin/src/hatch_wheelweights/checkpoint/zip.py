@@ -15,11 +15,11 @@ from mmap import ACCESS_READ, mmap
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from isal import isal_zlib
 
 from hatch_wheelweights.checkpoint.remedies import DAMAGED, GET_AGAIN
 from hatch_wheelweights.checkpoint.tensors import Storage
 from hatch_wheelweights.checkpoint.zip_members import AGAIN, DEFLATED, checked_members, contents
+from hatch_wheelweights.deflate import crc32
 from hatch_wheelweights.errors import CheckpointError
 from wheelweights.errors import backticked, quoted
 
@@ -65,7 +65,7 @@ class ZipArchive:
         if member.size > limit:
             raise CheckpointError(f"member {backticked(name)} has {member.size:,} bytes, expected at most {limit:,}")
         content = b"".join(contents(self._data, member))
-        self._check_crc(member, _crc32(content))
+        self.check_crc(member, crc32(content))
         return content
 
     def storage(self, name: str, *, big_endian: bool = False) -> Storage:
@@ -76,12 +76,13 @@ class ZipArchive:
             return Storage(0, lambda: np.empty(0, np.uint8), big_endian, fault)
 
         if member.method != DEFLATED:
-            return self._stored(member, big_endian=big_endian)
+            stored = _StoredMember(self, self._data, member)
+            return Storage(member.size, stored.read, big_endian, stream=stored.pieces)
 
         @functools.cache  # the bytes are inflated and checked once
         def spilled() -> _Spill:
             spill = self._spill = self._spill or _Spill(self.members.values())
-            self._check_crc(member, spill.fill(member, contents(self._data, member)))
+            self.check_crc(member, spill.fill(member, contents(self._data, member)))
             return spill
 
         def stream(start: int, nbytes: int) -> Iterator[NDArray[np.uint8]]:
@@ -89,35 +90,8 @@ class ZipArchive:
 
         return Storage(member.size, lambda: spilled().array(member), big_endian, stream=stream)
 
-    def _stored(self, member: Member, *, big_endian: bool) -> Storage:
-        """Return a stored member as a storage; its checksum is computed as it is read, but never twice for nothing."""
-
-        def checked() -> Iterator[NDArray[np.uint8]]:
-            crc = 0
-            for piece in self._data.pieces(member.start, member.size):
-                crc = _crc32(piece, crc)
-                yield piece
-            self._check_crc(member, crc)
-
-        @functools.cache
-        def check() -> None:
-            for _ in checked():
-                pass
-
-        def read() -> NDArray[np.uint8]:
-            check()
-            return self._data.array(member.start, member.size)
-
-        def stream(start: int, nbytes: int) -> Iterator[NDArray[np.uint8]]:
-            if (start, nbytes) == (0, member.size):
-                yield from checked()
-            else:
-                check()
-                yield from self._data.pieces(member.start + start, nbytes)
-
-        return Storage(member.size, read, big_endian, stream=stream)
-
-    def _check_crc(self, member: Member, crc: int) -> None:
+    def check_crc(self, member: Member, crc: int) -> None:
+        """Raise CheckpointError for a member whose bytes have another CRC-32 than it says."""
         if crc != member.crc and not (member.crc == 0 and self.unchecked):
             raise CheckpointError(
                 f"member {backticked(member.name)} is damaged: expected CRC-32 {member.crc:08x}, found {crc:08x}",
@@ -125,6 +99,45 @@ class ZipArchive:
                 found=crc,
                 remedy=GET_AGAIN,
             )
+
+
+class _StoredMember:
+    """The bytes of a member that is stored; their checksum is computed as they are read, but never twice for nothing.
+
+    Smaller than functions that remember them, and quicker to make: there can be many.
+    """
+
+    __slots__ = ("_archive", "_data", "_is_sound", "_member")
+
+    def __init__(self, archive: ZipArchive, data: OpenFile, member: Member) -> None:
+        self._archive = archive
+        self._data = data
+        self._member = member
+        self._is_sound = False
+
+    def read(self) -> NDArray[np.uint8]:
+        self._check()
+        return self._data.array(self._member.start, self._member.size)
+
+    def pieces(self, start: int, nbytes: int) -> Iterator[NDArray[np.uint8]]:
+        if (start, nbytes) == (0, self._member.size):
+            yield from self._checked()
+        else:
+            self._check()
+            yield from self._data.pieces(self._member.start + start, nbytes)
+
+    def _check(self) -> None:
+        if not self._is_sound:
+            for _ in self._checked():
+                pass
+
+    def _checked(self) -> Iterator[NDArray[np.uint8]]:
+        crc = 0
+        for piece in self._data.pieces(self._member.start, self._member.size):
+            crc = crc32(piece, crc)
+            yield piece
+        self._archive.check_crc(self._member, crc)
+        self._is_sound = True
 
 
 class _Spill:
@@ -152,7 +165,7 @@ class _Spill:
         with self._lock:
             self._file.seek(self._offsets[member.name])
             for chunk in chunks:
-                crc = _crc32(chunk, crc)
+                crc = crc32(chunk, crc)
                 try:
                     self._file.write(chunk)
                 except OSError as error:
@@ -233,7 +246,3 @@ def _has_no_checksums(members: dict[str, Member]) -> bool:
     """Tell whether torch wrote no checksums (`set_crc32_options(False)`, `skip_data`): then all data have CRC 0."""
     data = [member for name, member in members.items() if name.startswith(("data/", "tensors/")) and member.size]
     return bool(data) and all(member.crc == 0 for member in data)
-
-
-def _crc32(content: NDArray[np.uint8] | bytes, crc: int = 0) -> int:
-    return isal_zlib.crc32(content, crc)  # pyright: ignore[reportUnknownMemberType]  # isal's types are partial

@@ -231,9 +231,8 @@ def _with_local_header(data: OpenFile, member: Member, limit: int) -> Member:
 
     Another reader may believe the local header instead of the directory.
     """
-    shown = backticked(member.name)
     if member.header + _LOCAL.size > limit:
-        raise CheckpointError(f"member {shown} of a zip file lies outside it", remedy=AGAIN)
+        raise CheckpointError(f"member {backticked(member.name)} of a zip file lies outside it", remedy=AGAIN)
     signature, version, flags, method, crc, compressed, size, *lengths = _unpacked(_LOCAL, data, member.header)
     name_size, extra_size = lengths
     name_start = member.header + _LOCAL.size
@@ -246,21 +245,25 @@ def _with_local_header(data: OpenFile, member: Member, limit: int) -> Member:
         or method != member.method
         or flags != member.flags
     ):
-        raise CheckpointError(f"the two headers of member {shown} disagree", remedy=AGAIN)
+        raise CheckpointError(f"the two headers of member {backticked(member.name)} disagree", remedy=AGAIN)
     _check_version(version, member.name)
     size, compressed = _zip64_values(extra, (size, compressed))
     for found, true in ((crc, member.crc), (compressed, member.compressed), (size, member.size)):
         if found != true and not (found == 0 and flags & _DESCRIPTOR_FLAG):  # then the truth follows the data
-            raise CheckpointError(f"the two headers of member {shown} disagree", remedy=AGAIN)
+            raise CheckpointError(f"the two headers of member {backticked(member.name)} disagree", remedy=AGAIN)
     if flags & ~_KNOWN_FLAGS:
-        raise CheckpointError(f"member {shown} is encrypted, or has other unknown flags ({flags:#06x})", remedy=AGAIN)
+        raise CheckpointError(
+            f"member {backticked(member.name)} is encrypted, or has other unknown flags ({flags:#06x})", remedy=AGAIN
+        )
     if method not in (_STORED, DEFLATED) or (method == _STORED and member.size != member.compressed):
         raise CheckpointError(
-            f"member {shown} is packed in an unknown way (method {method})", remedy="Zip it again, stored or deflated."
+            f"member {backticked(member.name)} is packed in an unknown way (method {method})",
+            remedy="Zip it again, stored or deflated.",
         )
     if member.size > _DEFLATE_RATIO * (member.compressed + 1):
         raise CheckpointError(
-            f"member {shown}: {member.compressed:,} bytes cannot inflate to {member.size:,}", remedy=AGAIN
+            f"member {backticked(member.name)}: {member.compressed:,} bytes cannot inflate to {member.size:,}",
+            remedy=AGAIN,
         )
     return member._replace(start=start)
 

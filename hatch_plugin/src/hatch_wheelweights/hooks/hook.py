@@ -223,11 +223,11 @@ class WheelweightsBuildHook(Interface):
         from hatch_wheelweights.audit import Contents, audit
         from hatch_wheelweights.wheel import add_records
 
-        add_records(wheel, self._files, self._project.options.compression)
+        crcs = add_records(wheel, self._files, self._project.options.compression)
         names = {PurePath(one.job.options.source).name for one in self._planned}
         required = ("wheelweights", *self._requirements)
         sources = [file for one in self._planned for file in one.sources]
-        line, warnings = audit(wheel, Contents(self._files, sources, names, required))
+        line, warnings = audit(wheel, Contents(self._files, crcs, sources, names, required))
         self._project.warn(warnings, wheel.name)
         self._project.note([line], wheel.name)
         self._warn_of_size(wheel)

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
-from isal import isal_zlib
 
 from hatch_wheelweights.checkpoint.files import open_file
 from hatch_wheelweights.checkpoint.zip_members import DEFLATED, checked_members, contents
+from hatch_wheelweights.deflate import crc32
 from hatch_wheelweights.errors import CheckpointError
 from wheelweights import Record, RecordError
 from wheelweights.errors import backticked, listed, quoted
@@ -81,7 +81,7 @@ class Wheel:
         member, crc = self.files[name], 0
         with _naming_wheel(f"{self.path}/{name}"):
             for piece in contents(self._opened, member):
-                crc = isal_zlib.crc32(piece, crc)  # pyright: ignore[reportUnknownMemberType]
+                crc = crc32(piece, crc)
                 yield piece
         if crc != member.crc:
             fact = f"damaged: expected CRC-32 {member.crc:08x}, found {crc:08x}"

@@ -15,6 +15,7 @@ from wheelweights.atomic import appearing_whole
 from wheelweights.dtypes import dtype_name, find_dtype
 from wheelweights.errors import DtypeError, RecordError, backticked, quoted
 from wheelweights.record.layout import (
+    MARK_BYTES,
     MAX_BUFFER,
     MAX_HEADER,
     MAX_KEY_CHARACTERS,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Tensor", "write_record"]
 
-_CHUNK: Final = 1 << 20
+_CHUNK: Final = 1 << 19  # checked and written while it is in the processor's cache
 
 
 class Tensor(Protocol):
@@ -76,6 +77,7 @@ def write_record(
     metadata: Mapping[str, Any] | None = None,
     source_keys: Mapping[str, str] | None = None,
     complete: Callable[[], object] | None = None,
+    crc32: Callable[[Any, int], int] = zlib.crc32,
 ) -> int:
     """Write tensors, by key and in their order, as a record; return its size in bytes.
 
@@ -83,17 +85,16 @@ def write_record(
     in memory unless it is an array that is not contiguous or not little-endian. `metadata` has what JSON has;
     `source_keys` gives the checkpoint's key of each tensor that has another name here. `complete` is called when all
     tensors are written; it may replace a value in `metadata` by one of the same encoded size, such as a checksum
-    computed meanwhile.
+    computed meanwhile. `crc32` is a function like `zlib.crc32`, for those who have a faster one.
 
     Raises RecordError for a tensor of 4 GiB or more, for one that delivers more or fewer bytes than it declared, for
     two with one source key, for metadata that JSON cannot express, and, with the path, where the file cannot be
     written; DtypeError for a dtype that a record cannot hold.
     """
     plan = _Plan.of(tensors, source_keys or {}, metadata or {})
-    with appearing_whole(path) as file:
+    with appearing_whole(path, plan.size) as file:
         file.write(bytes(plan.header_size))  # keeps the place: the checksums are not known yet
-        crcs = [_write_buffer(file, buffer) for buffer in plan.buffers]
-        size = file.tell()
+        crcs = [_write_buffer(file, buffer, crc32) for buffer in plan.buffers]
         if complete is not None:
             complete()
         header = plan.header(crcs)
@@ -101,7 +102,7 @@ def write_record(
             raise RecordError(f"expected metadata of the size it had before, found {len(header):,} bytes in the header")
         file.seek(0)
         file.write(header)
-    return size
+    return plan.size
 
 
 # The plan
@@ -161,6 +162,11 @@ class _Plan:
             entries.append(_Entry(key, tensor.dtype, tuple(tensor.shape), number, None if source == key else source))
         size = len(cls(metadata, entries, buffers, 0).header([0] * len(buffers)))
         return cls(metadata, entries, buffers, size)
+
+    @property
+    def size(self) -> int:
+        """The bytes of the whole file."""
+        return buffer_begins((buffer.nbytes for buffer in self.buffers), self.header_size)[-1] - MARK_BYTES
 
     def header(self, crcs: list[int]) -> bytes:
         """Return the header; its size does not depend on the checksums."""
@@ -271,7 +277,7 @@ def _delivered(buffer: _Buffer) -> Iterator[NDArray[Any]]:
         raise RecordError(f"cannot be read: {error.strerror or error}", key=buffer.key) from error
 
 
-def _write_buffer(file: BinaryIO, buffer: _Buffer) -> int:
+def _write_buffer(file: BinaryIO, buffer: _Buffer, crc32: Callable[[Any, int], int]) -> int:
     """Write a buffer and return the CRC-32 of its payload.
 
     Chunks are checksummed and written while they are in the processor's cache.
@@ -286,7 +292,7 @@ def _write_buffer(file: BinaryIO, buffer: _Buffer) -> int:
             break
         for start in range(0, raw.nbytes, _CHUNK):
             chunk = raw[start : start + _CHUNK]
-            crc = zlib.crc32(chunk, crc)
+            crc = crc32(chunk, crc)
             file.write(chunk)
     if written != buffer.nbytes:
         delivered = "more" if written > buffer.nbytes else f"{written:,}"
