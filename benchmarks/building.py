@@ -1,26 +1,16 @@
-"""How long it takes to build a wheel with a record in it, beside hatchling's own compression of the same file.
-
-Run: python benchmarks/building.py [MEGABYTES]
-
-Makes a .safetensors file of normally distributed float32 weights and builds wheels of it in this process: with the
-hook (deflated, stored), and with hatchling alone, which finds the finished record as a file of the package. Prints
-medians, ratios and sizes.
-"""
+"""Building a wheel with a record in it, beside hatchling's own packing of the same file."""
 
 from __future__ import annotations
 
-import statistics
-import sys
-import tempfile
-import time
+import contextlib
+import functools
+import io
+import os
 from pathlib import Path
 
-import numpy as np
-from hatchling.builders.wheel import WheelBuilder
+import data
+from measuring import OURS, Row, compared
 
-import hatch_wheelweights
-
-ROUNDS = 3
 PROJECT = """
 [build-system]
 requires = ["hatchling", "hatch-wheelweights"]
@@ -37,58 +27,57 @@ packages = ["measured"]
 HOOK = """
 [tool.hatch.build.hooks.wheelweights]
 compression = "{compression}"
-
+"""
+RECORD = """
 [[tool.hatch.build.hooks.wheelweights.records]]
 source = "model.safetensors"
-output = "measured/model.mpk"
+output = "measured/{name}.mpk"
 """
 
 
-def write_safetensors(path: Path, megabytes: int) -> None:
-    """Write one tensor, by hand, so that the benchmark needs no other library."""
-    weights = np.random.default_rng(0).standard_normal((megabytes << 20) // 4, np.float32) * np.float32(0.02)
-    offsets = f"[0,{weights.nbytes}]"
-    header = f'{{"w":{{"dtype":"F32","shape":[{weights.size}],"data_offsets":{offsets}}}}}'.encode()
-    with path.open("wb") as file:
-        file.write(len(header).to_bytes(8, "little") + header)
-        file.write(weights.data)
+def project(folder: Path, checkpoint: Path, compression: str | None, records: int = 1) -> Path:
+    """Write a project whose wheel gets records; without compression, a finished record as a file of its package."""
+    import hatch_wheelweights
 
-
-def project(folder: Path, compression: str | None) -> Path:
     package = folder / "measured"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("")
-    (folder / "pyproject.toml").write_text(PROJECT + (HOOK.format(compression=compression) if compression else ""))
+    tables = [RECORD.format(name=f"model{number}") for number in range(records)]
+    hook = HOOK.format(compression=compression) + "".join(tables) if compression else ""
+    (folder / "pyproject.toml").write_text(PROJECT + hook)
+    if compression:
+        (folder / "model.safetensors").hardlink_to(checkpoint)
+    else:
+        hatch_wheelweights.convert(checkpoint, package / "model.mpk")
     return folder
 
 
-def build(folder: Path) -> tuple[float, int]:
-    begin = time.perf_counter()
-    (wheel,) = WheelBuilder(str(folder)).build(directory=str(folder / "dist"), versions=["standard"])
-    return time.perf_counter() - begin, Path(wheel).stat().st_size
+def build(folder: Path) -> Path:
+    from hatchling.builders.wheel import WheelBuilder
+
+    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+        (wheel,) = WheelBuilder(str(folder)).build(directory=str(folder / "dist"), versions=["standard"])
+    return Path(wheel)
 
 
-def main() -> None:
-    megabytes = int(sys.argv[1]) if len(sys.argv) > 1 else 200
-    with tempfile.TemporaryDirectory() as temporary:
-        root = Path(temporary)
-        projects = {
-            "hook, deflated (ISA-L)": project(root / "deflated", "deflated"),
-            "hook, stored": project(root / "stored", "stored"),
-            "hatchling alone (zlib)": project(root / "hatchling", None),
-        }
-        checkpoint = root / "model.safetensors"
-        write_safetensors(checkpoint, megabytes)
-        for folder in list(projects.values())[:2]:
-            (folder / "model.safetensors").hardlink_to(checkpoint)
-        hatch_wheelweights.convert(checkpoint, projects["hatchling alone (zlib)"] / "measured" / "model.mpk")
-        print(f"A wheel with {megabytes} MB of float32 weights, medians of {ROUNDS} rounds")
-        results = {name: [build(folder) for _ in range(ROUNDS)] for name, folder in projects.items()}
-        first = statistics.median(seconds for seconds, _ in results["hook, deflated (ISA-L)"])
-        for name, rounds in results.items():
-            seconds = statistics.median(each for each, _ in rounds)
-            print(f"  {name:26} {seconds:7.2f} s   {seconds / first:6.2f} x   {rounds[0][1] / 2**20:8.1f} MB")
-
-
-if __name__ == "__main__":
-    main()
+def measure(folder: Path, *, quick: bool) -> list[Row]:
+    megabytes, rounds = (10, 2) if quick else (200, 5)
+    checkpoint = data.write_safetensors(folder / "w.safetensors", data.state_dict(megabytes, 1))
+    projects = {
+        f"{OURS}, stored": project(folder / "stored", checkpoint, "stored"),
+        f"{OURS}, deflated": project(folder / "deflated", checkpoint, "deflated"),
+        f"{OURS}, stored, two records": project(folder / "two", checkpoint, "stored", 2),
+        "hatchling alone": project(folder / "hatchling", checkpoint, None),
+    }
+    rows = compared(
+        f"a wheel of {megabytes} MB of weights, warm",
+        {name: functools.partial(build, root) for name, root in projects.items()},
+        rounds,
+        before=os.sync,
+    )
+    alone = rows[-1].median
+    sizes = {name: next((root / "dist").glob("*.whl")).stat().st_size / 1e6 for name, root in projects.items()}
+    return [
+        Row(**{**row.plain, "note": f"{sizes[row.name]:,.1f} MB; hatchling takes {alone / row.median:.1f} x"})
+        for row in rows
+    ]

@@ -1,37 +1,28 @@
-"""Measure forward passes of `wheelweights.nn` beside torch's, where torch is installed.
-
-    python benchmarks/nn.py [--rounds N] [--threads N] [NAME ...]
-
-Runs of both alternate, so that what else the machine does meets both alike. The table shows medians in milliseconds
-and their ratio. `--threads` sets torch's threads; numpy's are those of its BLAS (for OpenBLAS: OPENBLAS_NUM_THREADS).
-"""
+"""Forward passes of `wheelweights.nn` beside torch's, both on one thread."""
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import time
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from measuring import OURS, Row, compared
 
 from wheelweights import nn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-try:
-    import torch
-except ImportError:
-    torch = None  # type: ignore[assignment]
+    from pathlib import Path
 
 Case = tuple[str, Any, tuple[int, ...], "Callable[[], Any]"]
 
 
 def cases() -> list[Case]:
     """Name, layer or function of ours, shape of the input, and a maker of torch's counterpart."""
+    import torch
+
     rng = np.random.default_rng(0)
-    t = torch.nn if torch else None
+    t = torch.nn
     return [
         ("linear 1024->1024, 256 rows", nn.Linear.init(1024, 1024, rng=rng), (256, 1024), lambda: t.Linear(1024, 1024)),
         ("linear 784->10, 1 row", nn.Linear.init(784, 10, rng=rng), (1, 784), lambda: t.Linear(784, 10)),
@@ -78,8 +69,15 @@ def cases() -> list[Case]:
             (4, 64, 28, 28),
             lambda: t.ConvTranspose2d(64, 32, 4, 2, 1),
         ),
+        (
+            "conv_transpose1d 8 stride 4 128->64, 2x500",
+            nn.ConvTranspose1d.init(128, 64, 8, 4, 2, rng=rng),
+            (2, 128, 500),
+            lambda: t.ConvTranspose1d(128, 64, 8, 4, 2),
+        ),
         ("batch_norm 64, 8x56x56", nn.BatchNorm2d.init(64), (8, 64, 56, 56), lambda: t.BatchNorm2d(64)),
         ("layer_norm 768, 8x128", nn.LayerNorm.init(768), (8, 128, 768), lambda: t.LayerNorm(768)),
+        ("layer_norm 768, 1 row", nn.LayerNorm.init(768), (1, 1, 768), lambda: t.LayerNorm(768)),
         ("group_norm 32 of 64, 8x56x56", nn.GroupNorm.init(32, 64), (8, 64, 56, 56), lambda: t.GroupNorm(32, 64)),
         (
             "lstm 128->256, 2 layers, 64 steps, batch 16",
@@ -95,6 +93,24 @@ def cases() -> list[Case]:
             (8, 128, 512),
             lambda: self_attention(t.MultiheadAttention(512, 8, batch_first=True).eval()),
         ),
+        *(
+            (
+                f"attention {width}, {heads} heads, 1x{length}",
+                self_attention(nn.MultiheadAttention.init(width, heads, batch_first=True, rng=rng)),
+                (1, length, width),
+                functools.partial(torch_attention, t, width, heads),
+            )
+            for width, heads, length in ((768, 12, 512), (384, 6, 1500))
+        ),
+        (
+            "attention, one query and 512 keys, 12 heads of 64",
+            with_keys(rng, nn.scaled_dot_product_attention, np.asarray),
+            (1, 12, 1, 64),
+            lambda: with_keys(rng, t.functional.scaled_dot_product_attention, torch.from_numpy),
+        ),
+        ("leaky_relu 8x64x56x56", nn.leaky_relu, (8, 64, 56, 56), t.LeakyReLU),
+        ("elu 8x64x56x56", nn.elu, (8, 64, 56, 56), t.ELU),
+        ("hardswish 8x64x56x56", nn.hardswish, (8, 64, 56, 56), t.Hardswish),
         ("gelu 8x128x2048", nn.gelu, (8, 128, 2048), t.GELU),
         ("silu 8x128x2048", nn.silu, (8, 128, 2048), t.SiLU),
         ("relu 8x64x56x56", nn.relu, (8, 64, 56, 56), t.ReLU),
@@ -115,48 +131,30 @@ def cases() -> list[Case]:
     ]
 
 
+def torch_attention(t: Any, width: int, heads: int) -> Callable[[Any], Any]:
+    return self_attention(t.MultiheadAttention(width, heads, batch_first=True).eval())
+
+
+def with_keys(rng: Any, attention: Callable[..., Any], convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    keys, values = (convert(rng.standard_normal((1, 12, 512, 64), np.float32)) for _ in range(2))
+    return lambda query: attention(query, keys, values)
+
+
 def self_attention(layer: Any) -> Callable[[Any], Any]:
     return lambda x: layer(x, x, x, need_weights=False)
 
 
-def medians(rounds: int, *functions: Callable[[], Any]) -> list[float]:
-    """Return the median milliseconds of each function, over runs in turns."""
-    for function in functions:
-        function()
-    times: list[list[float]] = [[] for _ in functions]
-    for _ in range(rounds):
-        for function, taken in zip(functions, times, strict=True):
-            begin = time.perf_counter()
-            function()
-            taken.append(1e3 * (time.perf_counter() - begin))
-    return [statistics.median(taken) for taken in times]
+def measure(folder: Path, *, quick: bool) -> list[Row]:  # noqa: ARG001 (no files)
+    import torch
 
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help="measure only what has this in its name")
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=1, help="torch's threads (default 1)")
-    options = parser.parse_args()
-    if torch:
-        torch.set_num_threads(options.threads)
-        torch.set_grad_enabled(False)
-        print(f"numpy {np.__version__}, torch {torch.__version__} with {options.threads} thread(s)")
-    print(f"{'forward pass':48} {'ours, ms':>9} {'torch, ms':>9} {'ratio':>6}")
-    for name, ours, shape, theirs in cases():
-        if options.names and not any(part in name for part in options.names):
-            continue
+    torch.set_num_threads(1)
+    torch.set_grad_enabled(False)
+    rows: list[Row] = []
+    for work, ours, shape, theirs in cases():
         x = np.random.default_rng(1).standard_normal(shape, np.float32)
-        if torch is None:
-            (mine,) = medians(options.rounds, lambda x=x, ours=ours: ours(x))
-            print(f"{name:48} {mine:9.3f}")
-            continue
         counterpart, tensor = theirs(), torch.from_numpy(x)
         if isinstance(counterpart, torch.nn.Module):
             counterpart.eval()
-        mine, other = medians(options.rounds, lambda x=x, ours=ours: ours(x), lambda f=counterpart, x=tensor: f(x))
-        print(f"{name:48} {mine:9.3f} {other:9.3f} {mine / other:6.2f}")
-
-
-if __name__ == "__main__":
-    main()
+        pair = {"torch": functools.partial(counterpart, tensor), OURS: functools.partial(ours, x)}
+        rows += compared(work, pair, 3 if quick else 25)
+    return rows
