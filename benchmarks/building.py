@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 import data
-from measuring import OURS, Row, compared
+from measuring import OURS, Row, compared, transferred
 
 PROJECT = """
 [build-system]
@@ -76,8 +76,14 @@ def measure(folder: Path, *, quick: bool) -> list[Row]:
         before=os.sync,
     )
     alone = rows[-1].median
+    moved = {name: transferred(functools.partial(build, root)) for name, root in projects.items()}
     sizes = {name: next((root / "dist").glob("*.whl")).stat().st_size / 1e6 for name, root in projects.items()}
     return [
-        Row(**{**row.plain, "note": f"{sizes[row.name]:,.1f} MB; hatchling takes {alone / row.median:.1f} x"})
+        Row(
+            **{
+                **row.plain,
+                "note": f"{sizes[row.name]:,.1f} MB, {moved[row.name]}; hatchling takes {alone / row.median:.1f} x",
+            }
+        )
         for row in rows
     ]

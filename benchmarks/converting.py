@@ -41,16 +41,24 @@ def measure(folder: Path, *, quick: bool) -> list[Row]:
             "SHA-256 alone": lambda: sha256(source),
         }
 
+    def fresh() -> None:
+        for output in (record, copy, other):
+            output.unlink(missing_ok=True)
+        os.sync()
+
     rows: list[Row] = []
     for source in (pt, st):
         these = contenders(source)
         if source is pt:
             these["torch.load + safetensors.save_file"] = lambda: safetensors.torch.save_file(torch.load(pt), other)
-        rows += judged(compared(f"convert {source.suffix}, {megabytes} MB, warm", these, rounds, before=os.sync))
+        rows += judged(compared(f"convert {source.suffix}, {megabytes} MB, warm", these, rounds, before=fresh))
+    work = f"convert .pt, {megabytes} MB, warm, over a file that is there"
+    rows += judged(compared(work, contenders(pt), rounds, before=os.sync))
     busy = keep_busy()
     try:
-        work = f"convert .pt, {megabytes} MB, warm, one processor kept busy"
-        rows += judged(compared(work, contenders(pt), rounds, before=os.sync))
+        for source in (pt, st):
+            work = f"convert {source.suffix}, {megabytes} MB, warm, one processor kept busy"
+            rows += judged(compared(work, contenders(source), rounds, before=fresh))
     finally:
         busy.kill()
         busy.wait()

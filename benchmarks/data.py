@@ -58,3 +58,15 @@ def write_sparse(path: Path, gigabytes: int) -> Path:
         file.write(struct.pack("<Q", len(header)) + header)
         file.truncate(8 + len(header) + size)
     return path
+
+
+def write_sparse_pt(path: Path, gigabytes: int, tensors: int = 16) -> Path:
+    """Write a file of torch.save of which the disk holds all but the weights: `torch.serialization.skip_data` leaves
+    holes for them.
+    """
+    import torch
+
+    count = (gigabytes << 30) // 4 // tensors
+    with torch.serialization.skip_data():
+        torch.save({f"layers.{number}.weight": torch.empty(count) for number in range(tensors)}, path)
+    return path

@@ -12,11 +12,11 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
 OURS = "wheelweights"
 
@@ -58,8 +58,9 @@ def compared(
     for action in contenders.values() if warm else ():
         action()
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    order = random.Random(0)
     for _ in range(rounds):
-        for name, action in random.sample(list(contenders.items()), len(contenders)):
+        for name, action in order.sample(list(contenders.items()), len(contenders)):
             before()
             begin = time.perf_counter()
             own = action()
@@ -95,6 +96,20 @@ def evict(*files: Path) -> None:
         descriptor = os.open(file, os.O_RDONLY)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(descriptor)
+
+
+def transferred(action: Callable[[], object]) -> str:
+    """Return how much an action reads and writes, whatever comes out of a cache or goes into one."""
+
+    def counts() -> dict[str, int]:
+        lines = Path("/proc/self/io").read_text().splitlines()
+        return {name: int(count) for name, count in (line.split(": ") for line in lines)}
+
+    before = counts()
+    action()
+    after = counts()
+    read, written = ((after[name] - before[name]) / 1e6 for name in ("rchar", "wchar"))
+    return f"reads {read:,.0f} MB, writes {written:,.0f} MB"
 
 
 def keep_busy() -> subprocess.Popen[bytes]:

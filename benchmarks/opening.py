@@ -24,7 +24,7 @@ print(seconds, read() - before)
 """
 # what is imported before the clock runs, and what opens the file
 WAYS = {
-    OURS: ("import wheelweights", "wheelweights.open_record(sys.argv[1])", "mpk"),
+    OURS: ("import wheelweights; wheelweights.open_record", "wheelweights.open_record(sys.argv[1])", "mpk"),
     "torch.load(mmap=True)": ("import torch", "torch.load(sys.argv[1], mmap=True)", "pt"),
     "safetensors.safe_open": (
         "from safetensors import safe_open",
@@ -52,6 +52,7 @@ WAYS = {
 
 
 def measure(folder: Path, *, quick: bool) -> list[Row]:
+    import onnxruntime
     import safetensors
     import torch
 
@@ -99,6 +100,10 @@ def measure(folder: Path, *, quick: bool) -> list[Row]:
             "safetensors.torch.load_file": lambda: __import__("safetensors.torch").torch.load_file(st),
             "safetensors.numpy.load_file": lambda: __import__("safetensors.numpy").numpy.load_file(st),
             "torch.load": lambda: torch.load(pt),
+            "numpy.load (npz), all arrays": lambda: dict(np.load(files["npz"])),
+            "onnxruntime.InferenceSession": lambda: onnxruntime.InferenceSession(
+                files["onnx"], providers=["CPUExecutionProvider"]
+            ),
         },
         rounds,
     )

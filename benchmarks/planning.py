@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -60,11 +59,32 @@ def measure(folder: Path, *, quick: bool) -> list[Row]:
         },
         max(2, rounds - 2),
     )
-    sparse = data.write_sparse(folder / "sparse.safetensors", 1 if quick else 8)
+    gigabytes = 1 if quick else 8
+    return rows + names_only(folder, gigabytes, rounds)
 
-    def wrong_name() -> None:
-        with contextlib.suppress(hatch_wheelweights.CheckpointError):
-            hatch_wheelweights.convert(sparse, record, top_level_key="nothing")
 
-    rows += compared("an error of names, 8 GB", {OURS: wrong_name}, rounds)
-    return rows
+def names_only(folder: Path, gigabytes: int, rounds: int) -> list[Row]:
+    """Ask for a key that is not there: refused by the names, whatever the weights weigh."""
+    import torch
+
+    import hatch_wheelweights
+
+    st = data.write_sparse(folder / "sparse.safetensors", gigabytes)
+    pt = data.write_sparse_pt(folder / "sparse.pt", gigabytes)
+
+    def refused(source: Path) -> None:
+        try:
+            hatch_wheelweights.convert(source, folder / "never.mpk", top_level_key="nothing")
+        except hatch_wheelweights.CheckpointError:
+            return
+        raise AssertionError("a key that is not there was found")
+
+    return compared(
+        f"an error of names, {gigabytes} GB",
+        {
+            f"{OURS}, .pt": lambda: refused(pt),
+            f"{OURS}, .safetensors": lambda: refused(st),
+            "torch.load(mmap=True), no error": lambda: torch.load(pt, mmap=True),
+        },
+        rounds,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -55,10 +56,39 @@ def measure(folder: Path, *, quick: bool) -> list[Row]:
         },
         rounds,
     )
+    rows += loaded(arrays, mpk, pt, rounds)
     if importlib.util.find_spec("jax"):
         rows += jax_rows(mpk, megabytes, rounds)
+    else:
+        print("jax is not installed: its rows are missing", file=sys.stderr)
     rows += bound(folder, rounds)
     return rows
+
+
+def loaded(arrays: dict[str, np.ndarray], mpk: Path, pt: Path, rounds: int) -> list[Row]:
+    """Copy the weights into a model of torch that exists, as `load_state_dict` does without `assign`."""
+    import torch
+
+    import wheelweights
+    import wheelweights.torch
+
+    model = torch.nn.Module()
+    for key, array in arrays.items():
+        child = torch.nn.Module()
+        child.weight = torch.nn.Parameter(torch.empty(array.shape))
+        path, _, number = key.removesuffix(".weight").partition(".")
+        if not hasattr(model, path):
+            model.add_module(path, torch.nn.Module())
+        getattr(model, path).add_module(number, child)
+    return compared(
+        "the same, copied into a model with load_state_dict, warm",
+        {
+            OURS: lambda: model.load_state_dict(wheelweights.torch.state_dict(wheelweights.open_record(mpk))),
+            "torch.load(mmap=True)": lambda: model.load_state_dict(torch.load(pt, mmap=True)),
+            "torch.load": lambda: model.load_state_dict(torch.load(pt)),
+        },
+        rounds,
+    )
 
 
 def jax_rows(mpk: Path, megabytes: int, rounds: int) -> list[Row]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import subprocess
 import sys
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -46,16 +48,137 @@ def test_needs_no_ml_dtypes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert wheelweights.torch.state_dict(record)["x"].tolist() == [1.5, -2.5]
 
 
-def test_shares_the_mapped_memory_and_keeps_it_alive(tmp_path: Path) -> None:
+def test_lies_on_a_map_of_the_file_and_keeps_it_alive(tmp_path: Path) -> None:
     record = record_of(tmp_path / "r.mpk", {"x": np.arange(6, dtype=np.float32).reshape(2, 3), "": np.float64(2.5)})
     tensors = wheelweights.torch.state_dict(record)
-    assert tensors["x"].data_ptr() == record["x"].ctypes.data
+    assert maps_at(tensors["x"].data_ptr()) == [("rw-p", str(tmp_path / "r.mpk"))]
+    assert maps_at(record["x"].ctypes.data) == [("r--s", str(tmp_path / "r.mpk"))]
     assert tensors["x"].device.type == "cpu"
     record.close()
     del record
     gc.collect()
     assert tensors["x"].sum().item() == 15
     assert tensors[""].shape == ()
+
+
+def maps_at(address: int) -> list[tuple[str, str]]:
+    """Return protection and file of what is mapped at an address, as Linux tells it."""
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        pytest.skip("needs /proc/self/maps")
+    found: list[tuple[str, str]] = []
+    for line in maps.read_text().splitlines():
+        span, protection, _, _, _, *name = line.split(maxsplit=5)
+        first, last = (int(end, 16) for end in span.split("-"))
+        found += [(protection, *name)] if first <= address < last else []  # type: ignore[list-item]
+    return found
+
+
+# Writing: with torch no tensor is read-only. A fault would end the process, so another one does it
+
+
+TRAINED = """
+import hashlib, sys
+import numpy as np, torch
+import wheelweights as ww, wheelweights.torch
+record = {opened}
+before = {{key: record[key].copy() for key in record}}
+nn = torch.nn
+model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(288, 2))
+model.load_state_dict(wheelweights.torch.state_dict(record, source_keys=True), assign=True)
+others = wheelweights.torch.state_dict(record)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+for _ in range(2):
+    model(torch.randn(4, 3, 8, 8)).square().sum().backward()
+    optimizer.step()
+changed = model.state_dict()
+assert all(not np.array_equal(changed[key].numpy(), before[key]) for key in record), "nothing was trained"
+assert all(np.array_equal(record[key], before[key]) for key in record), "the record's arrays have changed"
+assert all(np.array_equal(others[key].numpy(), before[key]) for key in record), "other tensors have changed"
+assert not any(record[key].flags.writeable for key in record)
+record.verify()
+"""
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A package whose record is that of a small convolutional network."""
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8), torch.nn.Flatten(), torch.nn.Linear(288, 2)
+    )
+    model.train()(torch.randn(4, 3, 8, 8))
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "__init__.py").touch()
+    write_record(tmp_path / "shop" / "m.mpk", {key: value.numpy() for key, value in model.state_dict().items()})
+    return tmp_path
+
+
+def zipped(site: Path, method: int, shift: int) -> Path:
+    """Put the package into an archive, where its record begins at this place modulo 64."""
+    with zipfile.ZipFile(site / "shop.zip", "w", method) as archive:
+        archive.writestr("shop/__init__.py", "")
+        info = zipfile.ZipInfo("shop/m.mpk")
+        info.compress_type = method
+        padding = (shift - (archive.start_dir + 30 + len(info.filename) + 4)) % 64
+        info.extra = b"\xff\xff" + padding.to_bytes(2, "little") + bytes(padding)
+        archive.writestr(info, (site / "shop" / "m.mpk").read_bytes())
+    for file in (site / "shop").iterdir():
+        file.unlink()
+    (site / "shop").rmdir()
+    return site / "shop.zip"
+
+
+LOADED = "ww.load('shop', 'm.mpk'{})"
+
+
+@pytest.mark.parametrize(
+    ("opened", "archive"),
+    [
+        pytest.param("ww.open_record('shop/m.mpk')", None, id="mapped"),
+        pytest.param("ww.open_record('shop/m.mpk', mmap=False)", None, id="in memory"),
+        pytest.param(LOADED.format(""), (zipfile.ZIP_STORED, 0), id="stored in an archive"),
+        pytest.param(LOADED.format(""), (zipfile.ZIP_STORED, 3), id="stored at an odd place"),
+        pytest.param(LOADED.format(""), (zipfile.ZIP_DEFLATED, 0), id="deflated"),
+        pytest.param(LOADED.format(", mmap=False"), (zipfile.ZIP_STORED, 0), id="stored, in memory"),
+    ],
+)
+def test_a_model_on_these_tensors_is_trained_and_harms_nothing(
+    package: Path, opened: str, archive: tuple[int, int] | None
+) -> None:
+    file = zipped(package, *archive) if archive else package / "shop" / "m.mpk"
+    before = file.read_bytes()
+    code = f"import sys; sys.path[:0] = ['shop.zip', '.']\n{TRAINED.format(opened=opened)}"
+    command = [sys.executable, "-W", "ignore::RuntimeWarning", "-c", code]
+    done = subprocess.run(command, cwd=package, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert file.read_bytes() == before
+
+
+def test_a_write_to_a_tied_tensor_is_seen_in_the_other(tmp_path: Path) -> None:
+    shared = np.ones(3, np.float32)
+    record = record_of(tmp_path / "r.mpk", {"a": shared, "b": shared, "c": shared.copy()})
+    tensors = wheelweights.torch.state_dict(record)
+    tensors["a"].add_(1)
+    assert [tensors[key].tolist() for key in "abc"] == [[2, 2, 2], [2, 2, 2], [1, 1, 1]]
+    assert record["a"].tolist() == [1, 1, 1]
+    assert wheelweights.torch.state_dict(record)["a"].tolist() == [1, 1, 1]
+
+
+def test_a_file_that_was_replaced_meanwhile_gives_no_other_weights(tmp_path: Path) -> None:
+    record = record_of(tmp_path / "r.mpk", {"x": np.ones(3, np.float32)})
+    write_record(tmp_path / "new.mpk", {"x": np.zeros(3, np.float32)})
+    (tmp_path / "new.mpk").replace(tmp_path / "r.mpk")
+    tensor = wheelweights.torch.state_dict(record)["x"]
+    assert tensor.add_(1).tolist() == [2, 2, 2]
+    assert record["x"].tolist() == [1, 1, 1]
+
+
+def test_the_tensors_of_burn_can_be_written_to(tmp_path: Path) -> None:
+    tensor = {"bytes": np.arange(5.0).tobytes(), "shape": [5], "dtype": "F64"}
+    (tmp_path / "b.mpk").write_bytes(msgpack.packb({"metadata": {}, "item": {"w": tensor}}))
+    record = open_record(tmp_path / "b.mpk")
+    assert wheelweights.torch.state_dict(record)["w"].add_(1).tolist() == [1, 2, 3, 4, 5]
+    assert record["w"].tolist() == [0, 1, 2, 3, 4]
 
 
 def test_tied_tensors_share_their_storage(tmp_path: Path) -> None:

@@ -53,6 +53,52 @@ def test_gives_jax_arrays(record: Record) -> None:
     assert list(wheelweights.jax.state_dict(record, source_keys=True)) == ["b.weight", "steps"]
 
 
+SHARED = ["bool", "int8", "int32", "uint8", "float16", "bfloat16", "float32", "complex64", "float8_e4m3fn"]
+
+
+@pytest.mark.parametrize("mmap", [True, False])
+def test_jax_shares_the_memory_of_the_record(tmp_path: Path, mmap: bool) -> None:
+    jax = pytest.importorskip("jax")
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    if jax.default_backend() != "cpu":
+        pytest.skip("needs the CPU as jax's default device")
+    arrays = {name: np.ones((3, 5)).astype(getattr(ml_dtypes, name, None) or name) for name in SHARED}
+    arrays["tied"] = arrays["float32"]
+    write_record(tmp_path / "r.mpk", arrays)
+    record = open_record(tmp_path / "r.mpk", mmap=mmap)
+    taken = wheelweights.jax.state_dict(record)
+    copied = [key for key in arrays if taken[key].unsafe_buffer_pointer() != record[key].ctypes.data]
+    assert not copied
+    record.close()
+    del record
+    assert all(np.array_equal(taken[key], arrays[key]) for key in arrays)
+
+
+DONATED = """
+import jax, numpy as np
+import wheelweights as ww, wheelweights.jax
+record = ww.open_record("r.mpk")
+params = wheelweights.jax.state_dict(record)
+step = jax.jit(lambda params: {key: value.at[0].set(7) * 2 for key, value in params.items()}, donate_argnums=0)
+for _ in range(3):
+    params = step(params)
+assert float(params["w"][0, 0]) == 14, params["w"][0, 0]
+assert all((record[key] == 1).all() for key in record), "the record's arrays have changed"
+record.verify()
+"""
+
+
+def test_donating_what_jax_shares_writes_to_nothing(tmp_path: Path) -> None:
+    """A write to the map, which is read-only, would end the process."""
+    pytest.importorskip("jax")
+    write_record(tmp_path / "r.mpk", {"w": np.ones((256, 256), np.float32), "b": np.ones(256, np.float32)})
+    before = (tmp_path / "r.mpk").read_bytes()
+    command = [sys.executable, "-W", "ignore", "-c", DONATED]  # jax may warn that it cannot use what is donated
+    done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "r.mpk").read_bytes() == before
+
+
 @pytest.mark.parametrize("name", ["bfloat16", "float8_e4m3fn", "float16", "bool", "int8"])
 def test_keeps_the_dtypes_that_jax_has(tmp_path: Path, name: str) -> None:
     pytest.importorskip("jax")

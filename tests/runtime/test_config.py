@@ -558,16 +558,22 @@ class Roundabout:
     e: Roundabout | None = None
 
 
-roundabouts: st.SearchStrategy[Roundabout] = st.deferred(
-    lambda: st.builds(
-        Roundabout,
-        st.integers(),
-        st.floats(allow_nan=False),
-        st.lists(st.tuples(st.text(), st.booleans()), max_size=3),
-        st.dictionaries(st.text(), st.none() | st.floats(allow_nan=False), max_size=3),
-        st.none() | roundabouts,
-    )
+def nested(levels: list[tuple[Any, ...]]) -> Any:
+    """Return dataclasses in each other, from the fields of each level but the last."""
+    config: Any = None
+    for level in levels:
+        config = Roundabout(*level, config)
+    return config
+
+
+floats = st.floats(allow_nan=False)
+levels = st.tuples(
+    st.integers(),
+    floats,
+    st.lists(st.tuples(st.text(), st.booleans()), max_size=3),
+    st.dictionaries(st.text(), st.none() | floats, max_size=3),
 )
+roundabouts = st.lists(levels, min_size=1, max_size=6).map(nested)
 
 
 @given(config=roundabouts)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import wheelweights as ww
 from looking.closeness import assert_close
 from wheelweights import nn
-from wheelweights.nn import _conv, _functional
+from wheelweights.nn import _arrays, _convolution, _normal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -199,22 +199,22 @@ def test_convolution_in_blocks_gives_what_it_gives_at_once(limit: int, monkeypat
     one, two = nn.Conv1d.init(4, 6, 3, 2, 1, groups=2), nn.Conv2d.init(4, 6, 3, 2, 1, groups=2)
     row, image = random(5, 4, 100), random(5, 4, 11, 9)
     expected = one(row), two(image)
-    monkeypatch.setattr(_conv, "COLUMN_BYTES", limit)
+    monkeypatch.setattr(_convolution, "COLUMN_BYTES", limit)
     assert_close(one(row), expected[0])
     assert_close(two(image), expected[1])
 
 
 def test_convolution_copies_no_more_than_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    columns: Any = _conv._columns
+    columns: Any = _convolution._columns
 
     def counted(*args: Any) -> Iterator[Any]:
         for block in columns(*args):
             sizes.append(block[2].nbytes)
             yield block
 
-    monkeypatch.setattr(_conv, "COLUMN_BYTES", 40_000)
-    monkeypatch.setattr(_conv, "_columns", counted)
+    monkeypatch.setattr(_convolution, "COLUMN_BYTES", 40_000)
+    monkeypatch.setattr(_convolution, "_columns", counted)
     nn.Conv2d.init(4, 6, 3)(random(7, 4, 20, 20))
     nn.Conv1d.init(4, 6, 3)(random(1, 4, 5000))
     assert len(sizes) > 10
@@ -236,7 +236,7 @@ def test_softmax_sums_to_one_and_does_not_mind_a_shift(rows: int, columns: int, 
 def test_erfc_is_right_to_a_few_units_of_the_last_place(dtype: Any, places: int) -> None:
     z = np.linspace(0, 3, 20_001).astype(dtype)
     expected = np.array([math.erfc(float(number)) for number in z])
-    assert np.max(np.abs(_functional.erfc(z) / expected - 1)) < places * np.finfo(dtype).eps
+    assert np.max(np.abs(_normal.erfc(z) / expected - 1)) < places * np.finfo(dtype).eps
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -252,7 +252,7 @@ def test_activation_does_not_overflow(function: Any) -> None:
 
 
 def test_large_arrays_pass_through_gelu_block_by_block() -> None:
-    x = random(3, _functional.GELU_BLOCK)
+    x = random(3, _arrays.BLOCK)
     np.testing.assert_array_equal(nn.gelu(x), np.stack([nn.gelu(row) for row in x]))
 
 
@@ -452,6 +452,20 @@ def test_random_start_is_reproducible_from_a_generator_alone(kind: str) -> None:
         assert not np.array_equal(start(1), start(2))
     else:
         assert not np.array_equal(start(None), start(None))
+
+
+def test_two_kinds_of_half_precision_meet_in_float32() -> None:
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    weight, bias, x = random(3, 4).astype(bfloat16), random(3).astype(np.float16), random(2, 4).astype(np.float16)
+    exact = x.astype(np.float32) @ weight.astype(np.float32).T + bias.astype(np.float32)
+    assert_close(nn.Linear(weight, bias)(x), exact.astype(np.float16))
+
+
+def test_numbers_that_are_too_large_become_infinite_without_a_word() -> None:
+    large = np.full((4, 4), 3e38, np.float32)
+    with np.errstate(all="raise"):
+        assert np.isposinf(nn.Linear(large)(large)).all()
+        assert np.isposinf(nn.Conv1d(large[:, :, None])(large)).all()
 
 
 def test_bfloat16_goes_through_float32_and_back() -> None:

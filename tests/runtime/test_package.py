@@ -142,9 +142,19 @@ def test_maps_a_record_that_is_stored_in_the_archive_of_its_package(site: Path, 
     assert record.path == f"{archive}/{prefix}shop/model.mpk"
 
 
-def test_gives_aligned_arrays_of_a_record_that_is_stored_unaligned(site: Path) -> None:
-    archived(site, aligned=False)
-    record = load("shop", "model.mpk")
+def test_gives_aligned_arrays_of_a_record_that_is_stored_unaligned_and_says_so_once(site: Path) -> None:
+    archive = archived(site, aligned=False)
+    with pytest.warns(RuntimeWarning) as caught:
+        record = load("shop", "model.mpk")
+    (warning,) = caught
+    assert str(warning.message) == (
+        f"{archive}: the record shop/model.mpk does not begin at a multiple of 64 bytes, so that its arrays have to be "
+        "copied when they are used\n"
+        '  Install its package unpacked, or import it from a wheel that was built with compression = "stored" '
+        "(hatch-wheelweights aligns records; zip and zipapp do not)."
+    )
+    assert warning.filename == __file__
+    load("shop", "model.mpk")  # warnings are errors in this suite
     array = check(record)
     assert record.raw("w").ctypes.data % 4, "the case that is meant"
     assert not np.shares_memory(array, record.raw("w"))

@@ -178,6 +178,7 @@ def test_verifying_reads_every_part(site: Path, part: str) -> None:
     assert failure(verify=True).startswith(f"{path}: ")
 
 
+@pytest.mark.filterwarnings("ignore:.* does not begin at a multiple of 64 bytes:RuntimeWarning")
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 @pytest.mark.parametrize("zipped", [["big"], ["big_weights_1"], ["big", "big_weights_1", "big_weights_2"]], ids=len)
 def test_any_of_them_may_be_imported_from_an_archive(site: Path, zipped: list[str], compression: int) -> None:
@@ -194,6 +195,29 @@ def test_any_of_them_may_be_imported_from_an_archive(site: Path, zipped: list[st
     importlib.invalidate_caches()
     record = load("big", "model.mpk", verify=True)
     assert {key: value.tolist() for key, value in record.items()} == {k: v.tolist() for k, v in TENSORS.items()}
+
+
+def test_parts_at_odd_places_of_an_archive_are_told_once_each(site: Path) -> None:
+    with zipfile.ZipFile(site / "packages.zip", "w") as archive:
+        for name in ("big_weights_1", "big_weights_2"):
+            path = site / name / "big" / "model.mpk"
+            entry = zipfile.ZipInfo(f"{name}/big/model.mpk")
+            padding = -(archive.start_dir + 30 + len(entry.filename) + 4) % 64 + 1
+            entry.extra = b"\xff\xff" + padding.to_bytes(2, "little") + bytes(padding)
+            archive.writestr(entry, path.read_bytes())
+            archive.write(site / name / "__init__.py", f"{name}/__init__.py")
+            (site / name / "__init__.py").unlink()
+            path.unlink()
+    sys.path.insert(0, str(site / "packages.zip"))
+    importlib.invalidate_caches()
+    with pytest.warns(RuntimeWarning, match="does not begin at a multiple of 64 bytes") as caught:
+        record = load("big", "model.mpk")
+    assert [str(one.message).split(" does not")[0] for one in caught] == [
+        f"{site / 'packages.zip'}: the record big_weights_{number}/big/model.mpk" for number in (1, 2)
+    ]
+    assert {one.filename for one in caught} == {__file__}
+    np.testing.assert_array_equal(record["b"], TENSORS["b"])
+    load("big", "model.mpk")  # warnings are errors in this suite
 
 
 def test_the_package_of_a_part_is_not_imported(site: Path) -> None:
@@ -486,3 +510,17 @@ def test_torch_takes_it_as_any_record(site: Path) -> None:
     tensors = state_dict(load("big", "model.mpk"))
     assert {key: tensor.tolist() for key, tensor in tensors.items()} == {k: v.tolist() for k, v in TENSORS.items()}
     assert tensors["a"].data_ptr() == tensors["c"].data_ptr()
+
+
+def test_it_gives_its_bytes_to_write_to(site: Path) -> None:
+    record = load("big", "model.mpk")
+    files = {path: path.read_bytes() for path in site.rglob("*.mpk")}
+    raw_of = record.writable()
+    for key in record:
+        assert raw_of(key).tobytes() == record.raw(key).tobytes()
+    for key in ("a", "b", "d"):
+        raw_of(key)[:] = 1
+    assert set(raw_of("c")) == {1}
+    for key, value in TENSORS.items():
+        np.testing.assert_array_equal(record[key], value)
+    assert {path: path.read_bytes() for path in site.rglob("*.mpk")} == files

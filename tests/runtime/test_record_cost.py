@@ -199,6 +199,55 @@ def test_honest_records_of_100_000_tensors_open() -> None:
     assert found["model.layers.99999.experts.weight"].shape == (0,)
 
 
+# What opening costs for each tensor: counted, because a clock tells how busy the machine is
+
+
+def honest(n: int) -> bytes:
+    """A header as one is written, of `n` tensors in layers that are alike."""
+    one = {"dtype": "float32", "shape": [0, 768], "crc32": 2**32 - 1}
+    return tensors(n, one, "model.layers.{}.mlp.weight")
+
+
+def blocks_for(data: bytes) -> int:
+    """Tell how many blocks of memory an open record keeps."""
+    opened(data)
+    gc.collect()
+    before = sys.getallocatedblocks()
+    record = opened(data)
+    gc.collect()
+    blocks = sys.getallocatedblocks() - before
+    assert len(record)
+    return blocks
+
+
+def calls_for(data: bytes) -> int:
+    """Tell how many functions are called to open a record."""
+    events: list[str] = []
+    sys.setprofile(lambda _frame, event, _arg: events.append(event))
+    try:
+        opened(data)
+    finally:
+        sys.setprofile(None)
+    return sum(event in ("call", "c_call") for event in events)
+
+
+def test_a_tensor_more_is_a_few_blocks_more() -> None:
+    """Its key, its shape, three numbers, what the header says of it, and its share of a dict."""
+    few, many = 1_000, 5_000
+    each = (blocks_for(honest(many)) - blocks_for(honest(few))) / (many - few)
+    assert each < 8, f"{each:.1f} blocks"
+
+
+@pytest.mark.skipif(sys.gettrace() is not None or sys.getprofile() is not None, reason="needs the profiler")
+@pytest.mark.parametrize(("source", "most"), [("", 14), ("module.layers.{}", 16)])
+def test_a_tensor_more_is_a_few_calls_more(source: str, most: int) -> None:
+    few, many = 100, 500
+    kinds = {"dtype": "float32", "shape": [0, 768], "crc32": 2**32 - 1}
+    taken = [calls_for(tensors(n, kinds, "model.layers.{}", source=source)) for n in (few, many)]
+    each = (taken[1] - taken[0]) / (many - few)
+    assert each < most, f"{each:.1f} calls"
+
+
 # ------------------------------------------------------------------------------------- by hand: a table with times
 
 

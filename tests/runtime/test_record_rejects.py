@@ -464,6 +464,7 @@ def without(field: str) -> dict[str, object]:
         pytest.param(entry(shape=[True]), SHAPE, id="dim a bool"),
         pytest.param(entry(shape=["4"]), SHAPE, id="dim text"),
         pytest.param(entry(shape=[[4]]), SHAPE, id="dim a list"),
+        pytest.param(entry(shape=entry()), SHAPE, id="shape an entry"),
         pytest.param(entry(shape=[1 << 63]), SHAPE, id="dim of 64 bits"),
         pytest.param(entry(shape=[4] + [1] * 64), SHAPE, id="rank 65"),
         pytest.param(
@@ -522,6 +523,11 @@ def test_rejects_a_tensor_that_is_not_well_described(
 def test_rejects_an_unknown_dtype(refused: Callable[[bytes], str], dtype: object, found: str) -> None:
     message = refused(record({"w": entry(dtype=dtype)}))
     assert message == f"model.mpk: tensor `w`: unsupported dtype {found}{DAMAGED}"
+
+
+def test_rejects_an_entry_as_dtype(refused: Callable[[bytes], str]) -> None:
+    message = refused(record({"w": entry(dtype=entry())}))
+    assert message.startswith("model.mpk: tensor `w`: unsupported dtype `")
 
 
 def test_rejects_a_list_of_anything_but_sizes(refused: Callable[[bytes], str]) -> None:

@@ -253,6 +253,39 @@ def test_a_large_model_costs_no_memory() -> None:
     assert peak < 1_000_000
 
 
+@dataclass
+class AlexNet:
+    """The layers of the 61 million parameters of Krizhevsky's network, as torchvision has them."""
+
+    features: list[nn.Conv2d]
+    classifier: list[nn.Linear]
+
+    @classmethod
+    def init(cls) -> AlexNet:
+        sizes = [(3, 64, 11), (64, 192, 5), (192, 384, 3), (384, 256, 3), (256, 256, 3)]
+        return cls(
+            [nn.Conv2d.init(inputs, outputs, kernel) for inputs, outputs, kernel in sizes],
+            [nn.Linear.init(9216, 4096), nn.Linear.init(4096, 4096), nn.Linear.init(4096, 1000)],
+        )
+
+
+def test_a_factory_draws_no_random_numbers_and_takes_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made as an instance, this one draws 61 million numbers, which takes seconds and 244 MB."""
+    drawn: list[object] = []
+    monkeypatch.setattr(np.random, "default_rng", lambda *seed: drawn.append(seed))
+    with nn.skeleton():
+        shapes = {name: value.shape for name, value in ww.state_dict(AlexNet.init()).items()}
+    assert sum(int(np.prod(shape)) for shape in shapes.values()) == 61_100_840
+    record = {name: np.broadcast_to(np.float32(1), shape) for name, shape in shapes.items()}
+    tracemalloc.start()
+    net = ww.bind(AlexNet.init, record)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert not drawn
+    assert peak < 1 << 20, f"{peak:,} bytes"
+    assert all(value is record[name] for name, value in ww.state_dict(net).items())
+
+
 # The block
 
 

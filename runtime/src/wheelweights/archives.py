@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from mmap import ACCESS_READ
-from mmap import mmap as map_file
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +16,7 @@ import numpy as np
 
 from wheelweights.errors import RecordError
 from wheelweights.record import aligned_buffer, read_only
+from wheelweights.record.memory import mapped
 
 if TYPE_CHECKING:
     import zipfile
@@ -57,9 +56,8 @@ def member_bytes(archive: str | os.PathLike[str], member: zipfile.ZipInfo, *, mm
     try:
         with Path(archive).open("rb") as file:
             start = _start_of_data(file, member)
-            if mmap and member.compress_type == _STORED:
-                whole = map_file(file.fileno(), 0, access=ACCESS_READ)
-                return np.frombuffer(whole, np.uint8, member.file_size, start)
+            if mmap and member.compress_type == _STORED and member.file_size:
+                return mapped(file.fileno(), os.path.abspath(archive), start, member.file_size)  # noqa: PTH100
             file.seek(start)
             return _in_memory(file, member)
     except RecordError as error:

@@ -97,10 +97,17 @@ def bind(
     `target` is an instance, a class, or a function that makes an instance and takes no arguments, such as `Net.init`:
     it is called inside `nn.skeleton()`, so that making the instance costs no memory, and the instance is the target.
 
-    Arrays are not copied: views of the mapped file stay views, tied tensors stay the same memory. With `dtype`, such as
-    `np.float32`, arrays of floats of another dtype are copied in that one, once. An instance is not modified; its copy
-    keeps everything that is not an array, and `__post_init__` does not run again. The numbers of a list are the places
-    of its items, or 0 to n-1 for the items with arrays; anything else is an error, because a hole is a lost layer.
+    Arrays are not copied: views of the mapped file stay views, tied tensors stay the same memory. An instance is not
+    modified; its copy keeps everything that is not an array, and `__post_init__` does not run again. The numbers of a
+    list are the places of its items, or 0 to n-1 for the items with arrays; anything else is an error, because a hole
+    is a lost layer.
+
+    With `dtype`, such as `np.float32`, arrays of floats of another dtype are copied in that one, once. Without it, a
+    model in half precision takes half the memory, and its layers convert their weights to float32 at every call: for
+    one row, `Linear.init(768, 3072)` takes 5.5 ms in float16 and 0.7 ms in float32.
+
+    To pickle the model copies every array. A worker process best loads its record itself, by package and name, and
+    binds it: then all processes share the memory of the file.
 
     Only keys below `prefix` ("encoder" or "encoder.") are looked at, and are bound without it. Model and record must
     have the same keys; with `partial`, arrays whose keys are missing keep the value of the instance (or the default of

@@ -33,6 +33,11 @@ class Dtype:
     numpy: str | None = None
     ml_dtypes: str | None = None
 
+    @property
+    def alignment(self) -> int:
+        """What the address of an array must be a multiple of, for numpy to compute with it where it lies."""
+        return np.dtype(self.numpy).alignment if self.numpy else self.itemsize
+
 
 DTYPES: dict[str, Dtype] = {
     dtype.name: dtype

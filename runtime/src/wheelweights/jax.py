@@ -25,17 +25,18 @@ __all__ = ["state_dict"]
 def state_dict(record: Record, source_keys: bool = False) -> dict[str, Any]:
     """Return the record as a dict of `jax.Array` on jax's default device.
 
-    With `source_keys`, under the names that the tensors had in the checkpoint. On the CPU jax uses the mapped memory if
-    it can, otherwise it copies. Unless `jax_enable_x64` is set, jax makes 32-bit arrays of 64-bit ones: float64 is
-    rounded, integers must fit.
+    With `source_keys`, under the names that the tensors had in the checkpoint. On the CPU the arrays share the mapped
+    memory, as `jax.device_put` does; nothing is copied. That is safe: jax never writes to memory that it shares, not
+    even for an argument that is donated. Other devices get copies, and so do 64-bit numbers: unless `jax_enable_x64` is
+    set, jax makes 32-bit arrays of them: float64 is rounded, integers must fit.
 
     Raises WheelweightsError if jax is not installed, DtypeError for integers that would not fit.
     """
-    jnp = _jax_numpy()
+    jax = _jax()
     arrays: dict[str, Any] = {}
     for key in record:
         array = record[key]
-        taken = jnp.asarray(array)
+        taken = jax.device_put(array)  # shares the memory, where `jax.numpy.asarray` copies it
         if array.dtype.kind in "iu" and taken.dtype.itemsize < array.itemsize:
             _check_fits(array, np.dtype(taken.dtype), key)
         arrays[record.info(key).source if source_keys else key] = taken
@@ -52,8 +53,8 @@ def _check_fits(array: NDArray[Any], dtype: np.dtype[Any], key: str) -> None:
         )
 
 
-def _jax_numpy() -> ModuleType:
+def _jax() -> ModuleType:
     try:
-        return importlib.import_module("jax.numpy")
+        return importlib.import_module("jax")
     except ImportError as error:
         raise WheelweightsError("jax is not installed", remedy="Install it: pip install jax") from error

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from wheelweights.archives import member_bytes
+from wheelweights.dtypes import DTYPES
 from wheelweights.errors import MissingRecordError, RecordError, backticked, counted, did_you_mean, listed, quoted
 from wheelweights.parts import join, parts_of
 from wheelweights.plain import is_dict, is_sequence
@@ -43,16 +44,23 @@ def load(
     is mapped inside the archive, a deflated one is read into memory. A record whose tensors are in distributions of
     their own is opened over all of them; nothing is copied. `mmap`, `widen` and `verify` as for `open_record`.
 
-    Warns, with the command, if this is an editable install and the checkpoint has changed since the record was made.
-    Raises RecordError if there is no such record or part of it, with the possible causes and the command that repairs
-    the installation.
+    A worker process best loads its record itself, by the same two names: then the processes share the memory. (A record
+    is pickled as no more than that; a model that is bound is pickled with a copy of every array.)
+
+    Warns, with the command, if this is an editable install and the checkpoint has changed since the record was made;
+    and, once for each record, if it is stored in an archive at a place where its arrays have to be copied. Raises
+    RecordError if there is no such record or part of it, with the possible causes and the command that repairs the
+    installation.
     """
     shown = package if isinstance(package, str) else package.__name__
     reopen = _loaded, (name, shown, mmap, widen, verify)
-    record = _opened(package, name, mmap=mmap, widen=widen, reopen=reopen)
+    odd: list[zipfile.Path] = []
+    record = _opened(package, name, mmap=mmap, widen=widen, reopen=reopen, odd=odd)
     _warn_of_changes(record, shown)
     if not record and parts_of(record.metadata, record.path):
-        record = join(record, partial(_part, mmap=mmap), widen=widen, reopen=reopen)
+        record = join(record, partial(_part, mmap=mmap, odd=odd), widen=widen, reopen=reopen)
+    for member in odd:
+        _warn_of_copies(member.root.filename, member.at)
     if verify:
         record.verify()
     return record
@@ -62,8 +70,10 @@ def _loaded(name: str, package: str, mmap: bool, widen: bool, verify: bool) -> R
     return load(package, name, mmap=mmap, widen=widen, verify=verify)
 
 
-def _opened(package: str | ModuleType, name: str, *, mmap: bool, widen: bool, reopen: Reopen) -> Record:
-    """Open a record as it lies in a package, an index without its parts."""
+def _opened(
+    package: str | ModuleType, name: str, *, mmap: bool, widen: bool, reopen: Reopen, odd: list[zipfile.Path]
+) -> Record:
+    """Open a record as it lies in a package, an index without its parts; see `_record`."""
     shown = package if isinstance(package, str) else package.__name__
     if not name or name.startswith("/") or "\\" in name or ".." in name.split("/"):
         raise RecordError(f"expected the name of a file in package {backticked(shown)}, found {quoted(name)}")
@@ -71,7 +81,7 @@ def _opened(package: str | ModuleType, name: str, *, mmap: bool, widen: bool, re
     resource = _below(folder, name)
     if not _is_file(resource):
         raise _not_found(shown, name, folder)
-    return _record(resource, mmap=mmap, widen=widen, reopen=reopen)
+    return _record(resource, mmap=mmap, widen=widen, reopen=reopen, odd=odd)
 
 
 def _below(folder: Traversable, name: str) -> Traversable:
@@ -81,14 +91,21 @@ def _below(folder: Traversable, name: str) -> Traversable:
     return resource
 
 
-def _record(resource: Traversable, *, mmap: bool, widen: bool, reopen: Reopen) -> Record:
+def _record(
+    resource: Traversable | zipfile.Path, *, mmap: bool, widen: bool, reopen: Reopen, odd: list[zipfile.Path]
+) -> Record:
+    """Open a record in a folder or an archive; add it to `odd` if it lies where its arrays have to be copied."""
     if isinstance(resource, Path):
         return open_record(resource, mmap=mmap, widen=widen, index=True)
     data = resource_bytes(resource, mmap=mmap)
-    return read_record(data, path=str(resource), widen=widen, index=True, reopen=reopen)
+    record = read_record(data, path=str(resource), widen=widen, index=True, reopen=reopen)
+    address: int = data.__array_interface__["data"][0]
+    if any(address % DTYPES[dtype].alignment for dtype in {record.info(key).dtype for key in record}):
+        odd.append(cast("zipfile.Path", resource))  # other resources are read into aligned memory
+    return record
 
 
-def _part(part: Part, *, mmap: bool) -> Record:
+def _part(part: Part, *, mmap: bool, odd: list[zipfile.Path]) -> Record:
     """Open a part; raise MissingRecordError where its distribution is not installed.
 
     Its package is found and not imported: an index is a file, and what it names is not to be run.
@@ -98,7 +115,7 @@ def _part(part: Part, *, mmap: bool) -> Record:
     if resource is None or not _is_file(resource):
         raise MissingRecordError(f"no record {backticked(part.name)} in package {backticked(part.package)}")
     reopen = _loaded, (part.name, part.package, mmap, False, False)
-    return _record(resource, mmap=mmap, widen=False, reopen=reopen)
+    return _record(resource, mmap=mmap, widen=False, reopen=reopen, odd=odd)
 
 
 def _folder_unimported(package: str) -> Traversable | None:
@@ -117,6 +134,17 @@ def _folder_unimported(package: str) -> Traversable | None:
         found: Traversable = reader.files()
         return found
     return Path(spec.submodule_search_locations[0])
+
+
+@cache  # one warning a place and process
+def _warn_of_copies(archive: str, member: str) -> None:
+    text = (
+        f"{archive}: the record {member} does not begin at a multiple of 64 bytes, so that its arrays have to be "
+        "copied when they are used\n"
+        '  Install its package unpacked, or import it from a wheel that was built with compression = "stored" '
+        "(hatch-wheelweights aligns records; zip and zipapp do not)."
+    )
+    warnings.warn(text, RuntimeWarning, stacklevel=3)
 
 
 def _warn_of_changes(record: Record, package: str) -> None:

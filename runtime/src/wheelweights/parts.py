@@ -25,12 +25,13 @@ from wheelweights.record import Record
 from wheelweights.record.layout import MAX_TENSORS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from wheelweights.record import TensorInfo
+    from wheelweights.record.mapping import Raw
 
 __all__ = ["Part", "join", "parts_of"]
 
@@ -127,10 +128,18 @@ class _Joined:
     def raw(self, key: str) -> NDArray[np.uint8]:
         return self.homes[key].raw(key)
 
+    def writable(self) -> Raw:
+        parts = {id(record): record.writable() for record in self._parts()}
+        return lambda key: parts[id(self.homes[key])](key)
+
     def verify(self) -> None:
         """Check every byte of the index and of all parts."""
-        for record in {id(one): one for one in (self.index, *self.homes.values())}.values():
+        self.index.verify()
+        for record in self._parts():
             record.verify()
+
+    def _parts(self) -> Iterable[Record]:
+        return {id(record): record for record in self.homes.values()}.values()
 
 
 def _checked(part: Part, opened: Callable[[Part], Record], path: str) -> Record:

@@ -1,4 +1,4 @@
-"""Tensors for torch: the arrays of a record without a copy.
+"""Tensors for torch: a record's bytes on a private map of its file.
 
 Knows what torch calls a dtype and how it takes memory; imports torch only when it is asked for tensors.
 """
@@ -6,7 +6,6 @@ Knows what torch calls a dtype and how it takes memory; imports torch only when 
 from __future__ import annotations
 
 import importlib
-import warnings
 from typing import TYPE_CHECKING, Any
 
 from wheelweights.errors import DtypeError, WheelweightsError, backticked
@@ -23,18 +22,21 @@ __all__ = ["state_dict"]
 
 
 def state_dict(record: Record, source_keys: bool = False) -> dict[str, Any]:
-    """Return the record as a dict of `torch.Tensor`, all on the CPU, that share the record's memory.
+    """Return the record as a dict of `torch.Tensor`, all on the CPU, that can be written to as any others.
 
     With `source_keys`, under the names that the tensors had in the checkpoint, ready for `load_state_dict` of the model
-    they came from (which copies). Tensors have torch's own dtypes, also for bfloat16 and float8, with or without
-    `ml_dtypes`. Tied tensors share their storage.
+    they came from: that copies, or, with `assign=True`, takes the tensors themselves, also for training. Tensors have
+    torch's own dtypes, also for bfloat16 and float8, with or without `ml_dtypes`. Tied tensors share their storage.
 
-    The memory is a read-only map of the file, and torch has no read-only tensors: **writing to one of these tensors
-    ends the process**. Change a `clone()` instead.
+    Nothing is copied before it is written to: the tensors lie on a private map of the file, one for each call, as with
+    `torch.load(mmap=True)`. The first write to a page (4 KiB on most machines) copies that page; file, record and the
+    tensors of other calls stay as they are. What is copied at once: a record that is in memory (`mmap=False`, deflated
+    in an archive, written by Burn), and tensors at an odd address in an archive.
 
     Raises WheelweightsError if torch is not installed, DtypeError if it is too old for a dtype.
     """
     torch = _torch()
+    raw_of = record.writable()
     storages: dict[tuple[int, int], Any] = {}
     tensors: dict[str, Any] = {}
     for key in record:
@@ -44,21 +46,16 @@ def state_dict(record: Record, source_keys: bool = False) -> dict[str, Any]:
             raise DtypeError(
                 f"torch {torch.__version__} has no {backticked(info.dtype)}", key=key, remedy="Update torch."
             )
-        raw = record.raw(key)
+        raw = raw_of(key)
         place = (raw.__array_interface__["data"][0], raw.nbytes)
         if place not in storages:
-            storages[place] = _shared(torch, raw, dtype.itemsize)
+            storages[place] = torch.from_numpy(_aligned(raw, dtype.itemsize))
         tensors[info.source if source_keys else key] = storages[place].view(dtype).reshape(info.shape)
     return tensors
 
 
-def _shared(torch: ModuleType, raw: NDArray[np.uint8], itemsize: int) -> Any:
-    if raw.__array_interface__["data"][0] % itemsize:  # in a record that Burn wrote
-        raw = raw.copy()
-    with warnings.catch_warnings():
-        # torch warns that the memory is not writable: intended, and documented above
-        warnings.filterwarnings("ignore", "The given NumPy array is not writ", UserWarning)
-        return torch.from_numpy(raw)
+def _aligned(raw: NDArray[np.uint8], itemsize: int) -> NDArray[np.uint8]:
+    return raw.copy() if raw.__array_interface__["data"][0] % itemsize else raw
 
 
 def _torch() -> ModuleType:

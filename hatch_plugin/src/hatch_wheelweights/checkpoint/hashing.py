@@ -6,9 +6,9 @@ The pieces need not come in the order of the file, nor all of them: what is left
 from __future__ import annotations
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from threading import Lock, Semaphore
+from queue import SimpleQueue
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Final
 
 from hatch_wheelweights.errors import CheckpointError
@@ -40,11 +40,15 @@ class Hashing:
         self._size = size
         self._digest = hashlib.sha256()
         self._given = 0  # bytes of the file that the thread has, or will read by itself
-        self._thread = ThreadPoolExecutor(1)
-        self._room = Semaphore(WAITING)
         self._one_at_a_time = Lock()
+        self._work: SimpleQueue[Callable[[], Iterator[NDArray[np.uint8]]] | None] = SimpleQueue()
+        self._room: SimpleQueue[None] = SimpleQueue()
+        for _ in range(WAITING):
+            self._room.put(None)
         self._fault: BaseException | None = None
         self._stopped = False
+        self._thread = Thread(target=self._run, daemon=True)
+        self._thread.start()
 
     def follow(self, position: int, piece: NDArray[np.uint8], read: Read) -> None:
         """Take a piece of the file that somebody has read, unless it was hashed before."""
@@ -69,7 +73,7 @@ class Hashing:
         with self._one_at_a_time:
             if self._given < self._size and not self._stopped:
                 self._hash_rest(read)
-        self._thread.shutdown()
+        self._end()
         if self._fault is not None:
             raise self._fault
         if self._given < self._size:
@@ -79,15 +83,25 @@ class Hashing:
     def stop(self) -> None:
         """Let go of the file soon: no result is wanted any more."""
         self._stopped = True
-        self._thread.shutdown()
+        self._end()
+
+    def _end(self) -> None:
+        self._work.put(None)
+        self._thread.join()
 
     def _hash_rest(self, read: Read) -> None:
         self._hash(partial(read, self._given, self._size - self._given))
         self._given = self._size
 
     def _hash(self, pieces: Callable[[], Iterator[NDArray[np.uint8]]]) -> None:
-        self._room.acquire()
-        self._thread.submit(self._hash_here, pieces)
+        self._room.get()
+        self._work.put(pieces)
+
+    def _run(self) -> None:
+        while (pieces := self._work.get()) is not None:
+            self._hash_here(pieces)
+            del pieces  # or the file would be held while there is nothing to do
+            self._room.put(None)
 
     def _hash_here(self, pieces: Callable[[], Iterator[NDArray[np.uint8]]]) -> None:
         try:
@@ -98,5 +112,3 @@ class Hashing:
                     self._digest.update(piece.data)
         except BaseException as error:  # noqa: BLE001 (whoever asks for the result raises it)
             self._fault = error
-        finally:
-            self._room.release()

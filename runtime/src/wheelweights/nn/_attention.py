@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from wheelweights.nn._arrays import Array, LayerError, narrowed, unfit, widened
-from wheelweights.nn._functional import softmax
 from wheelweights.nn._layer import Layer, of_shape, with_axes
 from wheelweights.nn._linear import Linear, linear
 from wheelweights.nn._starts import constant, normal, uniform
@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
     from numpy.random import Generator
 
-    from wheelweights.nn._layer import Fault, Shapes
+    from wheelweights.nn._layer import Fault, Shape, Shapes
+
+SCORES = 1 << 16  # at a time, so that the passes over them stay in the processor's cache
+QUERIES = 128  # at a time, at least, where there are many keys: every block reads all of them
+ALL = slice(None)
+PRODUCTS = "scaled_dot_product_attention"
 
 
 def scaled_dot_product_attention(
@@ -38,20 +43,19 @@ def scaled_dot_product_attention(
     other way round, as in torch); of floats, it is added. `is_causal` lets position i see the keys up to i. A query
     that may see nothing gives zeros. The scale is 1 / sqrt(E) unless given. With `enable_gqa`, key and value may have
     fewer heads (third axis from the end), each shared by as many neighbouring heads of the query.
+
+    Queries are taken in blocks, so that memory for all L x S scores is never needed.
     """
     query = np.asarray(query)
     wide, wide_key, wide_value = widened(query, key, value)
-    if enable_gqa and query.ndim > 2 and query.shape[-3] % wide_key.shape[-3] == 0:
-        shared = query.shape[-3] // wide_key.shape[-3]
-        wide_key, wide_value = wide_key.repeat(shared, axis=-3), wide_value.repeat(shared, axis=-3)
-    mask = None if attn_mask is None else _additive(attn_mask, hidden=False)
-    _check_products(wide, wide_key, wide_value, mask)
-    if is_causal:
-        causal = _additive(np.tri(wide.shape[-2], wide_key.shape[-2], dtype=bool), hidden=False)
-        mask = causal if mask is None else mask + causal
-    output, _ = _attend(wide, wide_key, wide_value, mask=mask, scale=scale)
-    if mask is not None:
-        np.copyto(output, 0, where=np.all(mask == -np.inf, axis=-1, keepdims=True))
+    shared = _shared(wide, wide_key) if enable_gqa else 1
+    scores = _scores_shape(wide.shape, wide_key.shape, wide_value.shape, shared)
+    masks = [] if attn_mask is None else [_spread(_checked_mask(attn_mask), scores)]
+    filled = output = np.empty((*scores[:-1], wide_value.shape[-1]), wide.dtype)
+    if shared > 1:
+        wide, filled, *masks = (_grouped(x, shared) for x in (wide, output, *masks))
+        wide_key, wide_value = wide_key[..., None, :, :], wide_value[..., None, :, :]
+    _attend(wide, wide_key, wide_value, filled, masks=masks, hidden=False, is_causal=is_causal, scale=scale, zeros=True)
     return narrowed(output, query)
 
 
@@ -146,25 +150,31 @@ class MultiheadAttention(Layer):
         without N. The output is as the query, the weights (N, L, S), their mean over the heads, or without
         `average_attn_weights` (N, num_heads, L, S). `attn_mask` is (L, S) or (N * num_heads, L, S), `key_padding_mask`
         (N, S): True takes an element out, floats are added. A query that may see nothing gives NaN, as in torch.
+        Without `need_weights`, memory for all L x S scores is not needed.
         """
         heads = self._checked_heads()
         batches = self._batches(query, key, value)
         wide, wide_key, wide_value = (
             linear(x, weight, bias) for x, weight, bias in zip(widened(*batches), *self._in_projections(), strict=True)
         )
-        size = (len(wide), heads, wide.shape[1], wide_key.shape[1])
-        mask = _merged(size, attn_mask, key_padding_mask)
+        masks = _masks((len(wide), heads, wide.shape[1], wide_key.shape[1]), attn_mask, key_padding_mask)
         if self.bias_k is not None and self.bias_v is not None:
-            wide_key, wide_value, mask = _one_more(wide_key, self.bias_k, wide_value, self.bias_v, mask)
+            wide_key, wide_value = _one_more(wide_key, self.bias_k), _one_more(wide_value, self.bias_v)
         if self.add_zero_attn:
-            wide_key, wide_value, mask = _one_more(wide_key, 0, wide_value, 0, mask)
-        parts = (_split(part, heads) for part in (wide, wide_key, wide_value))
-        output, weights = _attend(*parts, mask=mask)
-        output = narrowed(self.out_proj(output.swapaxes(1, 2).reshape(wide.shape)), query)
-        shown = narrowed(weights.mean(axis=1) if average_attn_weights else weights, query) if need_weights else None
+            wide_key, wide_value = _one_more(wide_key, 0), _one_more(wide_value, 0)
+        shown = (len(wide), 1 if average_attn_weights else heads, wide.shape[1], wide_key.shape[1])
+        weights = np.zeros(shown, wide.dtype) if need_weights else None
+        output = np.empty_like(wide)
+        parts = [_split(part, heads) for part in (wide, wide_key, wide_value, output)]
+        _attend(*parts, weights=weights, masks=masks, hidden=True, zeros=wide_key.shape[1] == 0)
+        output = narrowed(self.out_proj(output), query)
+        if weights is not None and average_attn_weights:
+            weights = weights[:, 0]
+            weights /= heads
+        weights = None if weights is None else narrowed(weights, query)
         if np.ndim(query) == 2:
-            return output[0], None if shown is None else shown[0]
-        return output if self.batch_first else output.swapaxes(0, 1), shown
+            return output[0], None if weights is None else weights[0]
+        return output if self.batch_first else output.swapaxes(0, 1), weights
 
     def _checked_heads(self) -> int:
         size = len(self.out_proj.weight)
@@ -217,74 +227,151 @@ def _split(x: Array, heads: int) -> Array:
     return x.reshape(*x.shape[:2], heads, x.shape[2] // heads).swapaxes(1, 2)
 
 
-def _check_products(query: Array, key: Array, value: Array, mask: Array | None) -> None:
-    name, shapes = "scaled_dot_product_attention", [query.shape, key.shape, value.shape]
-    expected, found = "shapes (*, L, E), (*, S, E), (*, S, V)", ", ".join(map(str, shapes))
-    if min(map(len, shapes)) < 2 or query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
-        raise unfit(name, expected, found)
+def _shared(query: Array, key: Array) -> int:
+    """Return how many heads of the query share each head of the key: 1 where their numbers do not fit."""
+    if min(query.ndim, key.ndim) < 3 or not key.shape[-3] or query.shape[-3] % key.shape[-3]:
+        return 1
+    return int(query.shape[-3] // key.shape[-3])
+
+
+def _grouped(x: Array, shared: int) -> Array:
+    """Return (*, heads, rows, columns) as (*, heads / shared, shared, rows, columns), to be broadcast as before."""
+    if x.ndim < 3:
+        return x
+    split = (1, 1) if x.shape[-3] == 1 else (x.shape[-3] // shared, shared)
+    return x.reshape(*x.shape[:-3], *split, *x.shape[-2:])
+
+
+def _repeated(shape: Shape, shared: int) -> Shape:
+    return (*shape[:-3], shape[-3] * shared, *shape[-2:]) if len(shape) > 2 else shape
+
+
+def _scores_shape(query: Shape, key: Shape, value: Shape, shared: int) -> Shape:
+    """Return (*, L, S), where each head of key and value serves `shared` heads of the query; refuse what is unfit."""
+    shapes = query, _repeated(key, shared), _repeated(value, shared)
     try:
         lead = np.broadcast_shapes(*(shape[:-2] for shape in shapes))
     except ValueError:
-        raise unfit(name, expected, found) from None
-    scores = (*lead, query.shape[-2], key.shape[-2])
-    if mask is not None:
-        try:
-            np.broadcast_shapes(mask.shape, scores)
-        except ValueError:
-            raise unfit(name, f"an attn_mask that spreads over {scores}", mask.shape) from None
+        lead = None
+    if lead is None or min(map(len, shapes)) < 2 or query[-1] != key[-1] or key[-2] != value[-2]:
+        raise unfit(PRODUCTS, "shapes (*, L, E), (*, S, E), (*, S, V)", f"{query}, {key}, {value}")
+    return (*lead, query[-2], key[-2])
+
+
+def _spread(mask: Array, scores: Shape) -> Array:
+    """Return a mask with as many columns as the scores; refuse one that cannot be broadcast to them."""
+    try:
+        np.broadcast_to(mask, scores)
+    except ValueError:
+        raise unfit(PRODUCTS, f"an attn_mask that spreads over {scores}", mask.shape) from None
+    return np.broadcast_to(mask, (*mask.shape[:-1], scores[-1]))
 
 
 def _attend(
-    query: Array, key: Array, value: Array, *, mask: Array | None, scale: float | None = None
-) -> tuple[Array, Array]:
-    """Return the output and the weights."""
-    scale = query.shape[-1] ** -0.5 if scale is None else scale
-    scores: Array = (query * scale) @ key.swapaxes(-1, -2)
-    if mask is not None:
-        scores = scores + mask.astype(scores.dtype, copy=False)
-    weights = softmax(scores)
-    return weights @ value, weights
+    query: Array,
+    key: Array,
+    value: Array,
+    output: Array,
+    *,
+    weights: Array | None = None,
+    masks: Sequence[Array],
+    hidden: bool,
+    zeros: bool,
+    is_causal: bool = False,
+    scale: float | None = None,
+) -> None:
+    """Fill `output` with softmax(query @ key^T * scale + masks) @ value, a block of heads and queries at a time.
+
+    Shapes: (*, L, E), (*, S, E), (*, S, V), (*, L, V). A mask is broadcast to (*, L, S), and hides none of the last
+    keys if it has fewer columns; one of bools takes an element out where it is `hidden`. The softmax (*, L, S) is added
+    to `weights`, of all heads together if these have one. A query that may see nothing gives `zeros`, or else NaN.
+    """
+    scale = query.shape[-1] ** -0.5 if scale is None else float(scale)
+    query, key, value = (_led(x, output.shape[:-2]) for x in (query, key, value))
+    keys, lowest = key.shape[-2], np.finfo(query.dtype).min
+    with np.errstate(over="ignore", invalid="ignore"):
+        for *lead, rows in _blocks(output.shape[:-1], keys):
+            seen = slice(min(keys, rows.stop) if is_causal else keys)
+            scores: Array = (query[*lead, rows] * scale) @ key[*lead, seen].swapaxes(-1, -2)
+            for mask in masks:
+                masked = scores[..., : mask.shape[-1]]
+                masked += _additive(_part(mask, *lead, rows, seen), hidden, scores.dtype)
+            if is_causal:
+                ahead = scores[..., rows.start :]
+                np.copyto(ahead, -np.inf, where=np.less.outer(*map(np.arange, ahead.shape[-2:])))
+            scores -= scores.max(axis=-1, keepdims=True, initial=lowest)
+            np.exp(scores, out=scores)
+            total = scores.sum(axis=-1, keepdims=True)
+            if zeros:
+                total[total == 0] = 1
+            filled = output[*lead, rows]
+            np.matmul(scores, value[*lead, seen], out=filled)
+            filled /= total
+            if weights is not None:
+                scores /= total
+                shown = _part(weights, *lead, rows, seen)
+                shown += scores if shown.shape == scores.shape else scores.sum(axis=-3, keepdims=True)
 
 
-def _additive(mask: Array, hidden: bool) -> Array:
-    """Return a mask to be added: 0 where an element takes part, -inf where a mask of bools has the value `hidden`."""
+def _blocks(shape: Shape, keys: int) -> Iterator[tuple[slice, ...]]:
+    """Cut queries, (*, L), into blocks whose scores are no more than `SCORES`, or those of `QUERIES` queries."""
+    left = max(SCORES // max(keys, 1), QUERIES)
+    parts: list[list[slice]] = []
+    for size in reversed(shape):
+        step = max(min(left, size), 1)
+        left //= step
+        parts.append([slice(start, min(start + step, size)) for start in range(0, size, step)])
+    return itertools.product(*reversed(parts))
+
+
+def _led(x: Array, lead: Shape) -> Array:
+    """Return a view of `x`, (*, rows, columns), with these axes in front."""
+    return x if x.shape[:-2] == lead else np.broadcast_to(x, (*lead, *x.shape[-2:]))
+
+
+def _part(x: Array, *block: slice) -> Array:
+    """Return what a block needs of `x`, whose axes of length 1 and missing first axes serve every block."""
+    own = block[len(block) - x.ndim :]
+    return x[tuple(ALL if size == 1 else part for size, part in zip(x.shape, own, strict=True))]
+
+
+def _checked_mask(mask: Array) -> Array:
     mask = np.asarray(mask)
-    if mask.dtype == bool:
-        return np.where(mask == hidden, np.float32(-np.inf), np.float32(0))
     if mask.dtype.kind in "iu":
         raise unfit("attention", "a mask of bools or floats", mask.dtype.name)
     return mask
 
 
-def _merged(size: tuple[int, int, int, int], attn_mask: Array | None, key_padding_mask: Array | None) -> Array | None:
-    """Return both masks as one to be added to scores of shape `size`, (N, heads, L, S)."""
+def _additive(mask: Array, hidden: bool, dtype: np.dtype[Any]) -> Array:
+    """Return a mask to be added: 0 where an element takes part, -inf where a mask of bools has the value `hidden`."""
+    if mask.dtype != bool:
+        return mask.astype(dtype, copy=False)
+    result: Array = np.multiply(mask == hidden, np.finfo(dtype).min, dtype=dtype)  # several times as fast as np.where
+    result *= 2  # only now -inf: 0 * -inf would be NaN
+    return result
+
+
+def _masks(size: Shape, attn_mask: Array | None, key_padding_mask: Array | None) -> list[Array]:
+    """Return the masks given, to be broadcast to scores of shape `size`, (N, heads, L, S)."""
     batch, heads, length, keys = size
-    mask = None
+    masks: list[Array] = []
     if attn_mask is not None:
-        mask = _additive(attn_mask, hidden=True)
+        mask = _checked_mask(attn_mask)
         if mask.shape not in {(length, keys), (batch * heads, length, keys)}:
             expected = f"({length}, {keys}) or ({batch * heads}, {length}, {keys})"
             raise unfit("MultiheadAttention", f"attn_mask of shape {expected}", mask.shape)
-        mask = mask.reshape((batch, heads, length, keys) if mask.ndim == 3 else (1, 1, length, keys))
+        masks.append(mask.reshape(size) if mask.ndim == 3 else mask)
     if key_padding_mask is not None:
-        padding = _additive(key_padding_mask, hidden=True)
+        padding = _checked_mask(key_padding_mask)
         if padding.shape not in ({(batch, keys)} | ({(keys,)} if batch == 1 else set())):
             raise unfit("MultiheadAttention", f"key_padding_mask of shape ({batch}, {keys})", padding.shape)
-        padding = padding.reshape(batch, 1, 1, keys)
-        mask = padding if mask is None else mask + padding
-    return mask
+        masks.append(padding.reshape(batch, 1, 1, keys))
+    return masks
 
 
-def _one_more(
-    key: Array, more_key: Array | int, value: Array, more_value: Array | int, mask: Array | None
-) -> tuple[Array, Array, Array | None]:
-    """Append one element, the same in all batches, to keys and values; no mask hides it."""
-    longer = [
-        np.concatenate([x, np.broadcast_to(more, (len(x), 1, x.shape[2])).astype(x.dtype)], axis=1)
-        for x, more in ((key, more_key), (value, more_value))
-    ]
-    unmasked = None if mask is None else np.concatenate([mask, np.zeros((*mask.shape[:-1], 1), mask.dtype)], axis=-1)
-    return longer[0], longer[1], unmasked
+def _one_more(x: Array, more: Array | int) -> Array:
+    """Append one element, the same in all batches, to keys or values."""
+    return np.concatenate([x, np.broadcast_to(more, (len(x), 1, x.shape[2])).astype(x.dtype)], axis=1)
 
 
 def _xavier(rng: Generator, rows: int, columns: int) -> Array:

@@ -1,20 +1,15 @@
-"""Convolution and its transpose, over one or two spatial axes; the code below the layers takes any number of them.
-
-A convolution copies the elements under each output ("im2col") a block of outputs at a time, and multiplies matrices.
-The transpose multiplies once per offset of the kernel and adds the products where they belong.
-"""
+"""Layers for convolution and its transpose, over one or two spatial axes."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from wheelweights.nn._arrays import Array, narrowed, per_axis, unfit, widened
+from wheelweights.nn._convolution import convolved, padded, transposed
 from wheelweights.nn._layer import Layer, of_shape, with_axes
 from wheelweights.nn._starts import uniform
 
@@ -25,7 +20,6 @@ if TYPE_CHECKING:
 
     from wheelweights.nn._layer import Fault, Shapes
 
-COLUMN_BYTES = 8 << 20  # memory for the elements under one block of outputs (not less than one line of outputs needs)
 _SIZES = {1: "L", 2: "H, W"}
 
 
@@ -91,11 +85,11 @@ class _Convolution(Layer):
         stride = per_axis(self.stride, axes, f"{name}: stride")
         dilation = per_axis(self.dilation, axes, f"{name}: dilation")
         wide, weight, bias = widened(x, self.weight, self.bias)
-        padded = _padded(wide if x.ndim == axes + 2 else wide[None], self._margins(stride, dilation))
+        full = padded(wide if x.ndim == axes + 2 else wide[None], self._margins(stride, dilation))
         reach = tuple(gap * (width - 1) + 1 for gap, width in zip(dilation, weight.shape[2:], strict=True))
-        if any(length < far for length, far in zip(padded.shape[2:], reach, strict=True)):
-            raise unfit(name, f"a size of at least {reach}, padding included", padded.shape[2:])
-        result = _convolved(padded, weight, bias, stride=stride, dilation=dilation, groups=self.groups)
+        if any(length < far for length, far in zip(full.shape[2:], reach, strict=True)):
+            raise unfit(name, f"a size of at least {reach}, padding included", full.shape[2:])
+        result = convolved(full, weight, bias, stride=stride, dilation=dilation, groups=self.groups)
         return narrowed(result if x.ndim == axes + 2 else result[0], x)
 
     def _margins(self, stride: tuple[int, ...], dilation: tuple[int, ...]) -> list[tuple[int, int]]:
@@ -199,7 +193,7 @@ class _TransposedConvolution(Layer):
             raise unfit(name, "output_padding below stride or dilation", self.output_padding)
         wide, weight, bias = widened(x, self.weight, self.bias)
         batch = wide if x.ndim == axes + 2 else wide[None]
-        full = _transposed(batch, weight, stride=stride, dilation=dilation, extra=extra, groups=self.groups)
+        full = transposed(batch, weight, stride=stride, dilation=dilation, extra=extra, groups=self.groups)
         inner: Any = [slice(zeros, size - zeros) for zeros, size in zip(padding, full.shape[2:], strict=True)]
         result = full[..., *inner]
         if 0 in result.shape[2:]:
@@ -222,90 +216,6 @@ class ConvTranspose2d(_TransposedConvolution):
     """
 
     axes = 2
-
-
-def _convolved(
-    x: Array, weight: Array, bias: Array | None, *, stride: tuple[int, ...], dilation: tuple[int, ...], groups: int
-) -> Array:
-    """Convolve a batch that has its padding; all arrays of one dtype."""
-    kernel, hops = weight.shape[2:], x.strides[2:]
-    size = [
-        (length - gap * (width - 1) - 1) // step + 1
-        for length, gap, width, step in zip(x.shape[2:], dilation, kernel, stride, strict=True)
-    ]
-    under = as_strided(  # the elements under each output, not yet copied
-        x,
-        shape=(len(x), groups, weight.shape[1], *kernel, *size),
-        strides=(
-            x.strides[0],
-            x.strides[1] * weight.shape[1],
-            x.strides[1],
-            *(hop * gap for hop, gap in zip(hops, dilation, strict=True)),
-            *(hop * step for hop, step in zip(hops, stride, strict=True)),
-        ),
-        writeable=False,
-    )
-    result = np.empty((len(x), groups, len(weight) // groups, math.prod(size)), x.dtype)
-    matrices = weight.reshape(groups, len(weight) // groups, -1)
-    offsets = None if bias is None else bias.reshape(groups, -1, 1)
-    for images, outputs, columns in _columns(under, len(kernel)):
-        block = result[images, :, :, outputs]
-        np.matmul(matrices, columns, out=block)
-        if offsets is not None:
-            block += offsets
-    return result.reshape(len(x), len(weight), *size)
-
-
-def _columns(under: Array, axes: int) -> Iterator[tuple[slice, slice, Array]]:
-    """Yield blocks of images and of outputs with their matrices: one per image and group, a column for each output.
-
-    `under` is (images, groups, channels of a group, *kernel, *size). The next block overwrites the one before.
-    """
-    (images, groups), depth = under.shape[:2], math.prod(under.shape[2 : 3 + axes])
-    if under.flags.c_contiguous:  # one element under each output: the input itself
-        yield slice(None), slice(None), under.reshape(images, groups, depth, math.prod(under.shape[3 + axes :]))
-        return
-    lines, line = under.shape[3 + axes], math.prod(under.shape[4 + axes :])
-    lines_at_once = max(1, COLUMN_BYTES // max(1, groups * depth * line * under.itemsize))
-    many, few = max(1, min(images, lines_at_once // lines)), min(lines, lines_at_once)
-    memory = np.empty(many * groups * depth * few * line, under.dtype)
-    for image, first in itertools.product(range(0, images, many), range(0, lines, few)):
-        where: Any = (slice(image, image + many), ..., slice(first, first + few), *[slice(None)] * (axes - 1))
-        block = under[where]
-        columns = memory[: block.size].reshape(block.shape)
-        np.copyto(columns, block)
-        outputs = slice(first * line, (first + block.shape[-axes]) * line)
-        yield where[0], outputs, columns.reshape(len(block), groups, depth, -1)
-
-
-def _transposed(
-    x: Array, weight: Array, *, stride: tuple[int, ...], dilation: tuple[int, ...], extra: tuple[int, ...], groups: int
-) -> Array:
-    """Return the transposed convolution of a batch before any padding is cut off; `extra` zeros behind."""
-    kernel, size = weight.shape[2:], x.shape[2:]
-    full = [
-        (length - 1) * step + gap * (width - 1) + 1 + more
-        for length, step, gap, width, more in zip(size, stride, dilation, kernel, extra, strict=True)
-    ]
-    result = np.zeros((len(x), groups, weight.shape[1], *full), x.dtype)
-    inputs = x.reshape(len(x), groups, x.shape[1] // groups, math.prod(size))
-    matrices = np.moveaxis(weight.reshape(groups, -1, *weight.shape[1:]), (1, 2), (-1, -2))
-    for offset in np.ndindex(*kernel):
-        product = np.ascontiguousarray(matrices[:, *offset]) @ inputs
-        begins = [place * gap for place, gap in zip(offset, dilation, strict=True)]
-        where: Any = [slice(b, b + (n - 1) * step + 1, step) for b, n, step in zip(begins, size, stride, strict=True)]
-        result[..., *where] += product.reshape(*product.shape[:-1], *size)
-    return result.reshape(len(x), groups * weight.shape[1], *full)
-
-
-def _padded(x: Array, margins: list[tuple[int, int]]) -> Array:
-    if not any(itertools.chain(*margins)):
-        return x
-    lengths = [before + length + behind for length, (before, behind) in zip(x.shape[2:], margins, strict=True)]
-    result = np.zeros((*x.shape[:2], *lengths), x.dtype)
-    inner: Any = [slice(before, before + length) for length, (before, _) in zip(x.shape[2:], margins, strict=True)]
-    result[..., *inner] = x
-    return result
 
 
 def _random(rng: Generator | None, shape: tuple[int, ...], biases: int | None) -> tuple[Array, Array | None]:

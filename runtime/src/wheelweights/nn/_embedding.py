@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from wheelweights.nn._arrays import Array, unfit
+from wheelweights.nn._arrays import Array, unfit, widened
 from wheelweights.nn._layer import Layer, with_axes
 from wheelweights.nn._starts import normal
 from wheelweights.skeleton import is_placeholder
@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False, repr=False)
 class Embedding(Layer):
-    """Look up a row of the weight for each integer: (*) -> (*, embedding_dim), in the dtype of the weight.
+    """Look up a row of the weight for each integer: (*) -> (*, embedding_dim).
 
-    Only the rows asked for are read. torch's `padding_idx` and `max_norm` matter in training only.
+    Only the rows asked for are read. They have the dtype of the weight; those of a weight in half precision (float16,
+    bfloat16, float8) become float32, where torch gives half: the other layers return the dtype of their input, so that
+    all activations of a model would be half, and converted to float32 and back in each layer. torch's `padding_idx` and
+    `max_norm` matter in training only.
     """
 
     weight: Array
@@ -52,4 +55,6 @@ class Embedding(Layer):
         if x.size and (x.min() < 0 or x.max() >= rows):
             wrong = int(x.min() if x.min() < 0 else x.max())
             raise unfit("Embedding", f"indices from 0 to {rows - 1}", wrong)
-        return np.asarray(self.weight[x])
+        found = np.asarray(self.weight[x])
+        wide: Array = found if found.dtype.kind in "biu" else widened(found)[0]
+        return wide

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
-from wheelweights.nn._arrays import Array, LayerError, narrowed, unfit, widened
+from wheelweights.nn._arrays import Array, LayerError, by_rows, narrowed, row_sums, unfit, widened
 from wheelweights.nn._layer import Layer, all_alike
 from wheelweights.nn._starts import constant
 
@@ -68,10 +68,7 @@ class BatchNorm(Layer):
         scale = 1 / np.sqrt(variance + self.eps)
         scale = scale if weight is None else scale * weight
         shift = -mean * scale if bias is None else bias - mean * scale
-        spread = (-1, *(1,) * (x.ndim - 2))
-        result = wide * scale.reshape(spread)
-        result += shift.reshape(spread)
-        return narrowed(result, x)
+        return narrowed(_scaled_channels(wide, scale, shift), x)
 
     def _check(self, x: Array) -> None:
         name = type(self).__name__
@@ -132,14 +129,19 @@ class LayerNorm(Layer):
         x = np.asarray(x)
         shape = _normalized_shape(self, x)
         wide, weight, bias = widened(x, self.weight, self.bias)
-        result, scale = _centred(wide.reshape(-1, math.prod(shape)), self.eps)
-        result *= scale[:, None]
-        result = result.reshape(x.shape)
-        if weight is not None:
-            result *= weight
-        if bias is not None:
-            result += bias
-        return narrowed(result, x)
+        rows = wide.reshape(math.prod(x.shape[: x.ndim - len(shape)]), math.prod(shape))
+        weight, bias = (vector if vector is None else vector.reshape(-1) for vector in (weight, bias))
+
+        def fill(rows: Array, out: Array) -> None:
+            out *= _centre(rows, out, self.eps)
+            if weight is not None:
+                out *= weight
+            if bias is not None:
+                out += bias
+
+        result: Array = np.empty(rows.shape, rows.dtype)
+        by_rows(fill, rows, result)
+        return narrowed(result.reshape(x.shape), x)
 
 
 @dataclass(eq=False, repr=False)
@@ -163,13 +165,17 @@ class RMSNorm(Layer):
         x = np.asarray(x)
         shape = _normalized_shape(self, x)
         wide, weight = widened(x, self.weight)
-        rows = wide.reshape(-1, math.prod(shape))
+        rows = wide.reshape(math.prod(x.shape[: x.ndim - len(shape)]), math.prod(shape))
         eps = np.finfo(wide.dtype).eps if self.eps is None else self.eps
-        scale: Any = 1 / np.sqrt(np.vecdot(rows, rows) / rows.shape[-1] + eps)
-        result = (rows * scale[:, None]).reshape(x.shape)
-        if weight is not None:
-            result *= weight
-        return narrowed(result, x)
+
+        def fill(rows: Array, out: Array) -> None:
+            np.multiply(rows, _inverse_root(rows, eps), out=out)
+            if weight is not None:
+                out *= weight.reshape(-1)
+
+        result: Array = np.empty(rows.shape, rows.dtype)
+        by_rows(fill, rows, result)
+        return narrowed(result.reshape(x.shape), x)
 
 
 @dataclass(eq=False, repr=False)
@@ -202,16 +208,19 @@ class GroupNorm(Layer):
         groups = self._groups(x)
         wide, weight, bias = widened(x, self.weight, self.bias)
         if not x.size:
-            return narrowed(wide, x)
-        result, scale = _centred(wide.reshape(len(x) * groups, -1), self.eps)
-        if weight is not None:
-            scale = scale.reshape(-1, groups, 1) * weight.reshape(groups, -1)
-        result = result.reshape(*scale.shape, -1)
-        result *= scale[..., None]
-        result = result.reshape(x.shape)
-        if bias is not None:
-            result += bias.reshape(-1, *(1,) * (x.ndim - 2))
-        return narrowed(result, x)
+            return narrowed(wide.copy(), x)
+        vectors = [np.concatenate([v.reshape(groups, -1, 1)] * len(x)) for v in (weight, bias) if v is not None]
+
+        def fill(rows: Array, out: Array, *vectors: Array) -> None:
+            scale = _centre(rows.reshape(len(rows), -1), out.reshape(len(out), -1), self.eps)[..., None]
+            out *= scale if weight is None else scale * vectors[0]
+            if bias is not None:
+                out += vectors[-1]
+
+        rows = wide.reshape(len(x) * groups, x.shape[1] // groups, -1)
+        result: Array = np.empty(rows.shape, rows.dtype)
+        by_rows(fill, rows, result, *vectors)
+        return narrowed(result.reshape(x.shape), x)
 
     def _groups(self, x: Array) -> int:
         if self.num_groups is None:
@@ -238,8 +247,30 @@ def _normalized_shape(layer: LayerNorm | RMSNorm, x: Array) -> tuple[int, ...]:
     return shape
 
 
-def _centred(rows: Array, eps: float) -> tuple[Array, Array]:
-    """Return a fresh matrix whose rows have mean 0, and for each row 1 / sqrt(its biased variance + eps)."""
-    centred: Array = rows - rows.mean(axis=-1, keepdims=True)
-    variance: Any = np.vecdot(centred, centred) / rows.shape[-1]
-    return centred, 1 / np.sqrt(variance + eps)
+def _centre(rows: Array, out: Array, eps: float) -> Array:
+    """Set `out` to `rows` less the mean of each, and return 1 / sqrt(biased variance + eps) of each, as a column."""
+    np.subtract(rows, row_sums(rows) / rows.shape[1], out=out)
+    return _inverse_root(out, eps)
+
+
+def _inverse_root(rows: Array, eps: float) -> Array:
+    """Return 1 / sqrt(mean square + eps) of each row, as a column."""
+    scale: Array = 1 / np.sqrt(np.vecdot(rows, rows) / rows.shape[1] + eps)
+    return scale[:, None]
+
+
+def _scaled_channels(x: Array, scale: Array, shift: Array) -> Array:
+    """Return x * scale + shift, of `x` (N, C, *) and one number for each channel."""
+    if x.ndim == 2:
+        result: Array = x * scale
+        result += shift
+        return result
+
+    def fill(rows: Array, out: Array, scale: Array, shift: Array) -> None:
+        np.multiply(rows, scale, out=out)
+        out += shift
+
+    rows = x.reshape(math.prod(x.shape[:2]), math.prod(x.shape[2:]))
+    result = np.empty(rows.shape, rows.dtype)
+    by_rows(fill, rows, result, *(np.tile(vector, len(x))[:, None] for vector in (scale, shift)))
+    return result.reshape(x.shape)

@@ -6,16 +6,18 @@ kernel. The padding is never built: an offset meets only the outputs whose eleme
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from wheelweights.nn._arrays import Array, narrowed, per_axis, unfit, widened
+from wheelweights.nn._arrays import Array, narrowed, per_axis, row_sums, unfit, widened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 Numbers = int | tuple[int, ...]
+LONG = 16  # elements of an interval: so many are quicker summed one interval at a time
 
 
 def max_pool1d(
@@ -142,10 +144,7 @@ def _avg_pool(
         count = _count(name, size, window, ceil_mode)
         result = _slide(np.add, 0, result, axis, window=window, count=count)
         if divisor is None:
-            first = np.arange(count) * window.stride - window.padding
-            last = np.minimum(first + window.kernel, size + window.padding)
-            lengths = last - first if count_include_pad else np.minimum(last, size) - np.maximum(first, 0)
-            result /= lengths.reshape(-1, *(1,) * (-axis - 1))
+            result /= _lengths(window, size, count, axis, pads=count_include_pad)
     if divisor is not None:
         result /= divisor
     return narrowed(result, x)
@@ -156,6 +155,10 @@ def _adaptive_avg_pool(name: str, x: Array, axes: int, output_size: int | tuple[
     sizes = output_size if isinstance(output_size, tuple | list) else (output_size,) * axes
     if len(sizes) != axes or any(size is not None and size < 1 for size in sizes):
         raise unfit(f"{name}: output_size", f"a number or {axes} numbers, at least 1", output_size)
+    if set(sizes) == {1}:
+        lead, size = result.shape[:-axes], math.prod(result.shape[-axes:])
+        means = row_sums(result.reshape(math.prod(lead), size)) / size
+        return narrowed(means.reshape(*lead, *sizes), x)
     for axis, outputs in enumerate(sizes, -axes):
         if outputs is not None and outputs != result.shape[axis]:
             result = _interval_means(result, axis, outputs)
@@ -164,16 +167,39 @@ def _adaptive_avg_pool(name: str, x: Array, axes: int, output_size: int | tuple[
 
 def _interval_means(x: Array, axis: int, outputs: int) -> Array:
     size = x.shape[axis]
-    if size % outputs == 0:
+    if size % outputs == 0 and size <= LONG * outputs:
         window = _Window(size // outputs, size // outputs, 0, 1)
-        return _slide(np.add, 0, x, axis, window=window, count=outputs) / window.kernel
+        means = _slide(np.add, 0, x, axis, window=window, count=outputs)
+        means /= window.kernel
+        return means
     edges = np.arange(outputs + 1) * size
     first, last = edges[:-1] // outputs, -(-edges[1:] // outputs)
-    x = np.moveaxis(x, axis, -1)
-    # reduceat needs indices inside the array, but the last interval ends just behind it: so one more element
-    behind = np.concatenate([x, np.zeros((*x.shape[:-1], 1), x.dtype)], axis=-1)
-    sums: Any = np.add.reduceat(behind, np.stack([first, last], axis=-1).reshape(-1), axis=-1)[..., ::2]
-    return np.moveaxis(sums / (last - first).astype(x.dtype), -1, axis)
+    lengths = last - first
+    whole = lengths.min() if size <= LONG * outputs else 1  # offsets to take in all intervals at once
+    sums: Array = np.take(x, first, axis=axis)
+    for offset in range(1, whole):
+        sums += np.take(x, first + offset, axis=axis)
+    elements, intervals = x.swapaxes(0, axis), sums.swapaxes(0, axis)
+    for place in np.flatnonzero(lengths > whole):
+        intervals[place] += elements[first[place] + whole : last[place]].sum(axis=0)
+    sums /= _along(axis, lengths)
+    return sums
+
+
+def _lengths(window: _Window, size: int, count: int, axis: int, *, pads: bool) -> Array | int:
+    """Return the number of elements in each of `count` windows, along the axis; with `pads`, padding is among them."""
+    reach = (count - 1) * window.stride + window.kernel  # from the first element of the padding
+    if reach <= size + 2 * window.padding if pads else window.padding == 0 and reach <= size:
+        return window.kernel
+    first = np.arange(count) * window.stride - window.padding
+    last = np.minimum(first + window.kernel, size + window.padding)
+    lengths: Array = last - first if pads else np.minimum(last, size) - np.maximum(first, 0)
+    return _along(axis, lengths)
+
+
+def _along(axis: int, numbers: Array) -> Array:
+    """Return numbers for the places along an axis, which is counted from the end."""
+    return numbers.astype(np.float32).reshape(-1, *(1,) * (-axis - 1))
 
 
 def _checked(name: str, x: Array, axes: int) -> Array:
@@ -197,14 +223,24 @@ def _count(name: str, size: int, window: _Window, ceil_mode: bool) -> int:
 
 def _slide(combine: Callable[..., Any], start: float, x: Array, axis: int, *, window: _Window, count: int) -> Array:
     """Return `combine` over the elements of each of `count` windows along an axis, beginning from `start`."""
-    x = np.moveaxis(x, axis, 0)
-    result = np.full((count, *x.shape[1:]), start, x.dtype)
-    for place in range(window.kernel):
-        shift = place * window.dilation - window.padding  # from the first element of the input
-        first = max(0, -(shift // window.stride))
-        last = min(count, (len(x) - 1 - shift) // window.stride + 1)
-        if first < last:
-            begin = first * window.stride + shift
-            inside = result[first:last]
-            combine(inside, x[begin : begin + (last - first - 1) * window.stride + 1 : window.stride], out=inside)
-    return np.moveaxis(result, 0, axis)
+    places = [_place(offset, window, x.shape[axis], count) for offset in range(window.kernel)]
+    whole = next((place for place in places if place[0] == slice(0, count)), None)
+    shape = list(x.shape)
+    shape[axis] = count
+    result = np.empty(shape, x.dtype)
+    elements, windows = x.swapaxes(0, axis), result.swapaxes(0, axis)
+    windows[...] = start if whole is None else elements[whole[1]]
+    for place in places:
+        if place is not whole and place[0].start < place[0].stop:
+            inside = windows[place[0]]
+            combine(inside, elements[place[1]], out=inside)
+    return result
+
+
+def _place(offset: int, window: _Window, size: int, count: int) -> tuple[slice, slice]:
+    """Return which of `count` windows have their element at an offset inside an axis, and where these elements are."""
+    shift = offset * window.dilation - window.padding  # from the first element of the input
+    first = max(0, -(shift // window.stride))
+    last = min(count, (size - 1 - shift) // window.stride + 1)
+    begin = first * window.stride + shift
+    return slice(first, last), slice(begin, begin + (last - first - 1) * window.stride + 1, window.stride)

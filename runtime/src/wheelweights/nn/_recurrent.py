@@ -105,22 +105,28 @@ class _Recurrent(Layer):
     ) -> tuple[Array, list[list[Array]]]:
         """Run each layer on the output of the one before; return the last output, and all states at the end."""
         ends: list[list[Array]] = []
+        (length, batch, _), size = sequence.shape, states[0].shape[-1]
         for number in range(self.num_layers):
-            outputs: list[Array] = []
-            for suffix in suffixes:
+            output = np.empty((length, len(suffixes) * size, batch), sequence.dtype)
+            for place, suffix in enumerate(suffixes):
                 names = {kind: f"{kind}_l{number}{suffix}" for kind in KINDS}
                 own = {kind: parameters[name] for kind, name in names.items() if name in parameters}
-                direction = -1 if suffix else 1
-                with np.errstate(over="ignore"):
-                    output, end = self._scan(sequence[::direction], own, [part[len(ends)] for part in states])
-                outputs.append(output[::direction])
-                ends.append(end)
-            sequence = np.concatenate(outputs, axis=-1) if len(outputs) > 1 else outputs[0]
+                start = [part[len(ends)].T for part in states]
+                filled, direction = output[:, place * size : (place + 1) * size], -1 if suffix else 1
+                with np.errstate(over="ignore", invalid="ignore"):
+                    end = self._scan(sequence[::direction], own, start, filled[::direction])
+                ends.append([part.T.copy() for part in end])
+            sequence = output.swapaxes(1, 2)
         return sequence, ends
 
     @staticmethod
-    def _scan(x: Array, parameters: dict[str, Array], state: list[Array]) -> tuple[Array, list[Array]]:
-        """Read (L, N, features) in order with the parameters of one layer; return the outputs and the last state."""
+    def _scan(x: Array, parameters: dict[str, Array], state: list[Array], output: Array) -> list[Array]:
+        """Read `x` (L, N, features) in order with the parameters of one layer, fill `output`; return the last state.
+
+        Outputs (L, size, N), states (size, N) and gates have the batch last. Each gate is then one piece of memory, and
+        the weights meet a narrow matrix as they are stored: the product at which BLAS is quickest. Gates are computed
+        with the opposite sign, since sigmoid(x) is 1 / (1 + exp(-x)) and tanh is odd; 1 + exp(-x) divides at once.
+        """
         raise NotImplementedError
 
 
@@ -161,25 +167,31 @@ class LSTM(_Recurrent):
         return output, (hidden, cell)
 
     @staticmethod
-    def _scan(x: Array, parameters: dict[str, Array], state: list[Array]) -> tuple[Array, list[Array]]:
-        recur, project = parameters["weight_hh"].T, parameters.get("weight_hr")
-        biases = parameters["bias_ih"] + parameters["bias_hh"] if "bias_ih" in parameters else None
-        entering = _projected(x, parameters["weight_ih"], biases)
-        hidden, cell = state
-        size = cell.shape[-1]
-        output = np.empty((*x.shape[:2], hidden.shape[-1]), x.dtype)
-        for time, gates in enumerate(entering):
-            np.add(gates, hidden @ recur, out=gates)
-            keep = _sigmoid(gates[:, : 2 * size])  # input gate, forget gate
-            fresh = np.tanh(gates[:, 2 * size : 3 * size])
-            fresh *= keep[:, :size]
-            cell = cell * keep[:, size:]
-            cell += fresh
-            hidden = np.tanh(cell)
-            hidden *= _sigmoid(gates[:, 3 * size :])
-            hidden = hidden if project is None else hidden @ project.T
-            output[time] = hidden
-        return output, [hidden, cell]
+    def _scan(x: Array, parameters: dict[str, Array], state: list[Array], output: Array) -> list[Array]:
+        recur, project = parameters["weight_hh"], parameters.get("weight_hr")
+        bias = parameters["bias_ih"] + parameters["bias_hh"] if "bias_ih" in parameters else None
+        hidden, start = state
+        size, one = len(start), np.ones((), x.dtype)
+        gates = np.empty((len(recur), x.shape[1]), x.dtype)
+        enter_and_keep, fresh, leave = np.split(gates, [2 * size, 3 * size])
+        change_and_cell = np.empty_like(enter_and_keep)
+        change, cell = np.split(change_and_cell, 2)
+        cell[...] = start
+        for entering, filled in zip(_entering(x, parameters["weight_ih"], bias), output, strict=True):
+            np.dot(recur, hidden, out=gates)
+            np.subtract(entering, gates, out=gates)
+            np.tanh(fresh, out=change)
+            np.exp(gates, out=gates)
+            gates += one
+            change_and_cell /= enter_and_keep
+            cell -= change
+            shown = np.tanh(cell)
+            if project is None:
+                hidden = np.divide(shown, leave, out=filled)
+            else:
+                shown /= leave
+                hidden = np.dot(project, shown, out=filled)
+        return [hidden, cell]
 
 
 class GRU(_Recurrent):
@@ -213,27 +225,30 @@ class GRU(_Recurrent):
         return output, hidden
 
     @staticmethod
-    def _scan(x: Array, parameters: dict[str, Array], state: list[Array]) -> tuple[Array, list[Array]]:
-        recur, bias = parameters["weight_hh"].T, parameters.get("bias_hh")
-        entering = _projected(x, parameters["weight_ih"], parameters.get("bias_ih"))
+    def _scan(x: Array, parameters: dict[str, Array], state: list[Array], output: Array) -> list[Array]:
+        recur, bias = parameters["weight_hh"], parameters.get("bias_hh")
         (hidden,) = state
-        size = hidden.shape[-1]
-        output = np.empty((*x.shape[:2], size), x.dtype)
-        for time, gates in enumerate(entering):
-            recurring = hidden @ recur
+        size, one = len(hidden), np.ones((), x.dtype)
+        gates = np.empty((len(recur), x.shape[1]), x.dtype)
+        reset_and_update, fresh = np.split(gates, [2 * size])
+        reset, update = np.split(reset_and_update, 2)
+        if bias is not None:
+            bias = np.repeat(bias[:, None], x.shape[1], axis=1)
+        steps = _entering(x, parameters["weight_ih"], parameters.get("bias_ih"))
+        for entering, filled in zip(steps, output, strict=True):
+            np.dot(recur, hidden, out=gates)
             if bias is not None:
-                recurring += bias
-            gates[:, : 2 * size] += recurring[:, : 2 * size]
-            blend = _sigmoid(gates[:, : 2 * size])  # reset gate, update gate
-            fresh = recurring[:, 2 * size :]
-            fresh *= blend[:, :size]
-            fresh += gates[:, 2 * size :]
+                gates += bias
+            np.subtract(entering[: 2 * size], reset_and_update, out=reset_and_update)
+            np.exp(reset_and_update, out=reset_and_update)
+            reset_and_update += one
+            fresh /= reset
+            np.subtract(entering[2 * size :], fresh, out=fresh)
             np.tanh(fresh, out=fresh)
-            hidden = hidden - fresh
-            hidden *= blend[:, size:]
-            hidden += fresh
-            output[time] = hidden
-        return output, [hidden]
+            hidden = np.add(hidden, fresh, out=filled)
+            hidden /= update
+            hidden -= fresh
+        return [hidden]
 
 
 def _starts(layer: _Recurrent, state: Sequence[Array] | None, shapes: list[tuple[int, ...]]) -> list[Array]:
@@ -250,18 +265,17 @@ def _starts(layer: _Recurrent, state: Sequence[Array] | None, shapes: list[tuple
     return parts
 
 
-def _projected(x: Array, weight: Array, bias: Array | None) -> Array:
-    """Return what the input adds to the gates, all times in one product: (L, N, input) -> (L, N, gates * hidden)."""
-    result: Array = x.reshape(-1, x.shape[-1]) @ weight.T
+def _entering(x: Array, weight: Array, bias: Array | None) -> Array:
+    """Return what the input takes off the gates, for all steps in one product: (L, N, F) -> (L, gates * hidden, N)."""
+    length, batch, features = x.shape
+    rows = np.negative(x, order="C").reshape(length * batch, features)
+    if batch == 1:  # so that each step is one piece of memory
+        result: Array = (rows @ weight.T)[..., None]
+    else:
+        result = (weight @ rows.T).reshape(len(weight), length, batch).swapaxes(0, 1)
     if bias is not None:
-        result += bias
-    return result.reshape(*x.shape[:2], len(weight))
-
-
-def _sigmoid(x: Array) -> Array:
-    result: Array = np.exp(-x)
-    result += 1
-    return np.reciprocal(result, out=result)
+        result -= bias[:, None]
+    return result
 
 
 def _shapes(

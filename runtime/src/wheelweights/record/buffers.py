@@ -13,6 +13,7 @@ from wheelweights.record.faults import damaged, malformed
 from wheelweights.record.header import check_checksum
 from wheelweights.record.layout import MARK_BYTES, bin32, buffer_size
 from wheelweights.record.mapping import check_bools
+from wheelweights.record.memory import writable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from wheelweights.record.mapping import TensorInfo
+    from wheelweights.record.mapping import Raw, TensorInfo
 
 __all__ = ["Buffers"]
 
@@ -48,6 +49,10 @@ class Buffers:
         if mark != bin32(size):
             raise malformed(f"expected a buffer of {size:,} bytes, found {quoted(mark)}", key, path=self._path)
         return self._data[begin : begin + info.nbytes]
+
+    def writable(self) -> Raw:
+        """Return a function that gives payloads as `raw` does, out of memory of its own that can be written to."""
+        return Buffers(writable(self._data), self._header_size, self._infos, path=self._path).raw
 
     def verify(self) -> None:
         """Check every byte: the header, and the mark, checksum, bools and zeros of each buffer."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, overload
 from weakref import WeakValueDictionary
 
 from wheelweights.dtypes import DTYPES, numpy_dtype, widen
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Values: TypeAlias = tuple[int, str, tuple[int, ...]]
+    Raw: TypeAlias = Callable[[str], "NDArray[np.uint8]"]
     # What `__reduce__` returns; the first argument is the record's path or name
     Reopen: TypeAlias = tuple[Callable[..., "Record"], tuple[Any, ...]]
 
@@ -27,8 +27,7 @@ __all__ = ["Record", "Stored", "TensorInfo", "check_bools", "read_only", "tensor
 C = TypeVar("C")
 
 
-@dataclass(frozen=True, slots=True)
-class TensorInfo:
+class TensorInfo(NamedTuple):
     """What the header says of one tensor.
 
     `nbytes` is the size of its values, `offset` the place of the first of them in the file (None in a record that Burn
@@ -50,6 +49,10 @@ class Stored(Protocol):
         """Return a tensor's bytes: flat, little-endian, in C order, not copied."""
         ...
 
+    def writable(self) -> Raw:
+        """Return a function like `raw` whose bytes are in memory of its own and can be written to."""
+        ...
+
     def verify(self) -> None:
         """Check every byte."""
         ...
@@ -60,7 +63,7 @@ class Record(Mapping[str, "NDArray[Any]"]):
 
     bfloat16 and float8 come with the dtypes of `ml_dtypes`, or, in a record opened with `widen=True`, as float32
     copies; tied tensors share theirs. Many threads can read one record. Arrays stay valid after `close`, because each
-    of them keeps the file mapped. Pickling and copying open the file again.
+    of them keeps the file mapped. A pickled record is the way to open it again, a few hundred bytes, and no array.
     """
 
     def __init__(
@@ -153,6 +156,15 @@ class Record(Mapping[str, "NDArray[Any]"]):
         Raises RecordError if they are not where the header says.
         """
         return self._open().raw(key)
+
+    def writable(self) -> Raw:
+        """Return a function like `raw` whose bytes can be written to, for frameworks without read-only arrays.
+
+        All calls of that function share one memory: a private map of the file, where the first write to a page (4 KiB
+        on most machines) copies it; or a copy, if the record is in memory or its file has been replaced. What is
+        written changes neither the file nor the arrays of this record.
+        """
+        return self._open().writable()
 
     @overload
     def config(self) -> Any: ...

@@ -8,12 +8,9 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
-from functools import partial
-from mmap import ACCESS_READ
-from mmap import mmap as map_file
+from functools import cache, partial
+from io import BufferedReader, FileIO
 from typing import TYPE_CHECKING, Final
-
-import numpy as np
 
 from wheelweights.errors import MissingRecordError, RecordError, backticked, printable, quoted
 from wheelweights.formats import HEAD_BYTES, Format, format_of, what_it_is
@@ -21,7 +18,6 @@ from wheelweights.record.buffers import Buffers
 from wheelweights.record.faults import REINSTALL, damaged, malformed, truncated
 from wheelweights.record.header import Header, check_checksum, read_header
 from wheelweights.record.layout import (
-    ALIGNMENT,
     MARK_BYTES,
     MAX_HEADER,
     PREAMBLE_BYTES,
@@ -31,20 +27,22 @@ from wheelweights.record.layout import (
     version,
 )
 from wheelweights.record.mapping import Record, TensorInfo, read_only
+from wheelweights.record.memory import aligned_buffer, mapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from io import BufferedReader
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from wheelweights.burn import BurnRecord
-    from wheelweights.record.mapping import Reopen
+    from wheelweights.record.mapping import Raw, Reopen
 
-__all__ = ["aligned_buffer", "open_record", "read_record", "recognises"]
+__all__ = ["open_record", "read_record", "recognises"]
 
 
 _INDEX: Final = "expected a record with tensors, found the index of one whose tensors are in distributions of their own"
+_READ_AHEAD: Final = 4096  # at most, behind the header
 _CUT: Final = "the file was cut while it was read"
 
 
@@ -76,14 +74,15 @@ def open_record(
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 (a pipe would block when it is opened)
             raise RecordError("expected a record, found something that is not a regular file")
-        with open(path, "rb") as file:  # noqa: PTH123 (importing pathlib takes longer than all the rest here)
+        absolute = os.path.abspath(shown)  # noqa: PTH100
+        with BufferedReader(FileIO(path), _READ_AHEAD) as file:
             size = os.fstat(file.fileno()).st_size
             if mmap and size:
-                data, first = _mapped(file.fileno(), size), partial(_first_of_file, file)
+                data, first = mapped(file.fileno(), absolute, 0, size), partial(_first_of_file, file)
             else:
                 data = _in_memory(file, size)
                 first = partial(_first_of, data)
-            reopen = _reopened, (os.path.abspath(path), mmap, widen, verify, index)  # noqa: PTH100
+            reopen = _reopened, (absolute, mmap, widen, verify, index)
             return _record(first, data, path=shown, widen=widen, verify=verify, index=index, reopen=reopen)
     except (OSError, ValueError) as error:
         if isinstance(error, RecordError):
@@ -98,11 +97,7 @@ def _reopened(path: str, mmap: bool, widen: bool, verify: bool, index: bool) -> 
     return open_record(path, mmap=mmap, widen=widen, verify=verify, index=index)
 
 
-def _mapped(descriptor: int, size: int) -> NDArray[np.uint8]:
-    return np.frombuffer(map_file(descriptor, size, access=ACCESS_READ), np.uint8)
-
-
-def _in_memory(file: BufferedReader, size: int) -> NDArray[np.uint8]:
+def _in_memory(file: BufferedReader[FileIO], size: int) -> NDArray[np.uint8]:
     """Return the file's bytes, aligned as the format promises."""
     data = aligned_buffer(size)
     if file.readinto(data.data) != size:
@@ -110,18 +105,11 @@ def _in_memory(file: BufferedReader, size: int) -> NDArray[np.uint8]:
     return read_only(data)
 
 
-def aligned_buffer(size: int) -> NDArray[np.uint8]:
-    """Return uninitialised memory that begins on a 64-byte boundary."""
-    memory = np.empty(size + ALIGNMENT, np.uint8)
-    start = -memory.__array_interface__["data"][0] % ALIGNMENT
-    return memory[start : start + size]
-
-
 def _first_of(data: NDArray[np.uint8], count: int) -> bytes:
     return data[:count].tobytes()
 
 
-def _first_of_file(file: BufferedReader, count: int) -> bytes:
+def _first_of_file(file: BufferedReader[FileIO], count: int) -> bytes:
     """Return the first bytes of a file, read and not mapped: a map brings pages that nobody asked for."""
     file.seek(0)
     return file.read(count)
@@ -199,6 +187,12 @@ class _BurnTensors:
 
     def raw(self, key: str) -> NDArray[np.uint8]:
         return self.read.tensors[key].raw
+
+    def writable(self) -> Raw:
+        def copied(key: str) -> NDArray[np.uint8]:
+            return self.raw(key).copy()
+
+        return cache(copied)
 
     def verify(self) -> None:
         """Check nothing: there is nothing to check it by."""
