@@ -561,8 +561,8 @@ class Roundabout:
 def nested(levels: list[tuple[Any, ...]]) -> Any:
     """Return dataclasses in each other, from the fields of each level but the last."""
     config: Any = None
-    for level in levels:
-        config = Roundabout(*level, config)
+    for a, b, c, d in levels:
+        config = Roundabout(a, b, c, d, config)
     return config
 
 
