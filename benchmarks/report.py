@@ -55,7 +55,8 @@ def _lines(found: Mapping[str, Sequence[Row]], about: Mapping[str, str]) -> Iter
     yield "# Benchmarks"
     yield ""
     yield "Written by `hatch run bench --write docs`: what is compared runs by turns, in one run. Times are medians,"
-    yield "with the fastest and the slowest round; look at the ratios. Cold is a file that is not in the page cache."
+    yield "with the fastest and the slowest round; what takes less than 5 ms is done 50 times in a row in each round."
+    yield "Look at the ratios. Cold is a file that is not in the page cache."
     yield ""
     yield ", ".join(
         f"{name} {value}" if name in LIBRARIES or name == "python" else value for name, value in about.items()

@@ -52,8 +52,16 @@ def test_what_comes_before_is_not_timed_and_a_warm_contender_runs_once_more(benc
     (row,) = benchmarks.measuring.compared(
         "work", {"one": lambda: done.append("run")}, 2, before=lambda: done.append("before")
     )
-    assert done == ["run", "before", "run", "before", "run"]
+    often = ["run"] * (1 + benchmarks.measuring.MANY)
+    assert done == ["run", "before", *often, "before", *often]
     assert row.ratio == 1
+
+
+def test_what_takes_long_is_done_once(benchmarks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmarks.measuring, "SHORT", 0)
+    done: list[str] = []
+    assert benchmarks.measuring.taken_by(lambda: done.append("run")) > 0
+    assert done == ["run"]
 
 
 def test_the_table_shows_every_contender(benchmarks: Any) -> None:

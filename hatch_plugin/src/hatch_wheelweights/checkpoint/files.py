@@ -185,16 +185,18 @@ class _Memory:
     def _unseen(self) -> NDArray[np.uint8]:
         for _ in range(len(self._free)):
             try:
-                memory = self._free.popleft()
+                held = [self._free.popleft()]
             except IndexError:
                 break
-            if sys.getrefcount(memory) == _ONLY_HERE:
-                return memory
-            self._free.append(memory)
+            if sys.getrefcount(held[0]) == _HELD_ONCE:
+                return held[0]
+            self._free.append(held[0])
         return np.empty(PIECE_BYTES, np.uint8)
 
 
-_ONLY_HERE: Final = 2  # references to what a variable holds, as `sys.getrefcount` counts them
+_ALONE: Final = [np.empty(0)]
+# What is counted where a list alone holds an array; for one in a variable, Python 3.14 may count one less
+_HELD_ONCE: Final = sys.getrefcount(_ALONE[0])
 
 
 def _state(file: BinaryIO) -> tuple[int, int]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from hatch_wheelweights.checkpoint.files import OpenFile
 
-__all__ = ["AGAIN", "DEFLATED", "INFLATED_RATIO", "Member", "checked_members", "contents"]
+__all__ = ["AGAIN", "DEFLATED", "INFLATED_RATIO", "Member", "checked_members", "contents", "may_name"]
 
 MAX_INFLATED: Final = 256 << 20  # of all members together, plus INFLATED_RATIO times the size of the file
 INFLATED_RATIO: Final = 64
@@ -77,6 +77,15 @@ def checked_members(data: OpenFile) -> list[Member]:
     _check_layout(data, members, directory.start)
     _check_inflated(members, len(data))
     return members
+
+
+def may_name(data: OpenFile, part: bytes) -> bool:
+    """Return whether the directory of a zip file, which is not looked at closer, has these bytes.
+
+    Raises CheckpointError where there is no directory.
+    """
+    directory = _find_directory(data)
+    return data.find(part, directory.start, directory.start + directory.size) >= 0
 
 
 def _check_inflated(members: list[Member], file_size: int) -> None:

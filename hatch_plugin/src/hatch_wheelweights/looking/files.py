@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from hatch_wheelweights.checkpoint.absent import fetching
 from hatch_wheelweights.errors import CheckpointError, ConfigError, Fault, Option, Words
-from hatch_wheelweights.looking.wheels import WHEEL_AGAIN, Wheel, is_listing, open_wheel
+from hatch_wheelweights.looking.wheels import WHEEL_AGAIN, Wheel, is_listing, may_be_wheel, open_wheel
 from hatch_wheelweights.opening import Checkpoint, open_checkpoint
 from wheelweights import Record, RecordError, WheelweightsError, open_record
 from wheelweights.formats import HEAD_BYTES, Format, format_of, what_it_is
@@ -138,6 +138,8 @@ def _head(path: str) -> bytes:
 
 def _is_wheel(path: str) -> bool:
     try:
+        if not may_be_wheel(path):
+            return False
         with open_wheel(path) as wheel:
             return any(map(is_listing, wheel.files))
     except WheelweightsError:  # not a wheel: the reader of checkpoints says what is wrong with it

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import numpy as np
 
 from hatch_wheelweights.checkpoint.files import open_file
-from hatch_wheelweights.checkpoint.zip_members import DEFLATED, checked_members, contents
+from hatch_wheelweights.checkpoint.zip_members import DEFLATED, checked_members, contents, may_name
 from hatch_wheelweights.deflate import crc32
 from hatch_wheelweights.errors import CheckpointError
 from wheelweights import Record, RecordError
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from hatch_wheelweights.checkpoint.files import OpenFile
     from hatch_wheelweights.checkpoint.zip_members import Member
 
-__all__ = ["WHEEL_AGAIN", "Wheel", "is_listing", "is_record", "open_wheel"]
+__all__ = ["WHEEL_AGAIN", "Wheel", "is_listing", "is_record", "may_be_wheel", "open_wheel"]
 
 WHEEL_AGAIN: Final = "Get the wheel again, or build it again."
 BYTES_PER_TENSOR: Final = 1024  # about what an entry of a record's header and the facts of it take in memory
@@ -41,6 +41,7 @@ VALUES_PER_STEP: Final = 8
 # A header of 2,000 tensors deflates to a 15th, where all are tied to a 27th, and settings of equal layers to a 43rd
 MAX_HEADER_RATIO: Final = 48
 FREE_HEADER: Final = 1 << 17
+_LISTING: Final = ".dist-info/RECORD"
 _HEAD_BYTES: Final = 128  # more than tell how long a header is
 
 
@@ -152,6 +153,19 @@ def open_wheel(path: str) -> Wheel:
             raise
 
 
+def may_be_wheel(path: str) -> bool:
+    """Return whether a zip archive may have a RECORD; that is quick, where checking it takes long.
+
+    Raises RecordError, which names the path, for one without a directory.
+    """
+    with _naming_wheel(path):
+        opened = open_file(Path(path))
+        try:
+            return may_name(opened, _LISTING.encode())
+        finally:
+            opened.close()
+
+
 def is_record(name: str) -> bool:
     """Return whether this is the name of a record."""
     return name.endswith(".mpk")
@@ -159,7 +173,7 @@ def is_record(name: str) -> bool:
 
 def is_listing(name: str) -> bool:
     """Return whether this is the name of RECORD, the list of files that makes a zip archive a wheel."""
-    return name.endswith(".dist-info/RECORD") and name.count("/") == 1
+    return name.endswith(_LISTING) and name.count("/") == 1
 
 
 @contextmanager
