@@ -188,3 +188,44 @@ def test_a_missing_folder_is_an_error_and_is_not_made(tmp_path: Path) -> None:
         ww.write_record(tmp_path / "none" / "model.mpk", {"w": np.zeros(1)})
     assert str(caught.value) == f"{tmp_path / 'none' / 'model.mpk'}: cannot be written: No such file or directory"
     assert list(tmp_path.iterdir()) == []
+
+
+# Room that is reserved
+
+
+LIMITED = """
+import resource, signal, sys
+import numpy as np
+import wheelweights as ww
+from wheelweights.atomic import appearing_whole
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+written = []
+try:
+    with appearing_whole(sys.argv[1], 2 << 20) as file:
+        written.append("begun")
+except ww.RecordError as error:
+    print(error, written)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reserves room")
+def test_what_has_no_room_is_refused_before_a_byte_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "model.mpk"
+    done = subprocess.run([sys.executable, "-c", LIMITED, path], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout in (f"{path}: cannot be written: File too large []\n", "")  # nothing, where none is reserved
+    assert (list(tmp_path.iterdir()) == []) == bool(done.stdout)
+
+
+@pytest.mark.parametrize("missing", ["fallocate", "ctypes"])
+def test_a_system_that_reserves_nothing_writes_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    if missing == "ctypes":
+        monkeypatch.setitem(sys.modules, "ctypes", None)
+    else:
+        import ctypes
+
+        monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: object())
+    size = ww.write_record(tmp_path / "model.mpk", {"w": np.arange(5.0)})
+    assert (tmp_path / "model.mpk").stat().st_size == size
+    assert ww.open_record(tmp_path / "model.mpk")["w"].tolist() == [0, 1, 2, 3, 4]

@@ -65,15 +65,20 @@ def appearing_whole(path: str | os.PathLike[str], size: int = 0) -> Generator[Bi
 def _reserve(file: BinaryIO, size: int) -> None:
     """Reserve room for a file. Without it, ext4 chooses the room when the file gets its name, and writes it out there.
 
-    Raises OSError where there is not so much.
+    Raises OSError where there is not so much; where the system cannot say, nothing is done. `os.posix_fallocate` would
+    write to every block of the file instead, which takes long on a filesystem of another process.
     """
     try:
-        os.posix_fallocate(file.fileno(), 0, size)
-    except AttributeError:  # not on macOS and Windows
-        pass
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENODEV):
-            raise
+        import ctypes  # noqa: PLC0415 (only for writing)
+
+        fallocate = ctypes.CDLL(None, use_errno=True).fallocate  # Linux has it
+    except (ImportError, AttributeError, OSError, TypeError):
+        return
+    fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    if ctypes.sizeof(ctypes.c_void_p) == 8 and fallocate(file.fileno(), 0, 0, size):
+        error = ctypes.get_errno()
+        if error in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise OSError(error, os.strerror(error))
 
 
 @contextlib.contextmanager
