@@ -18,7 +18,7 @@ import torch
 
 import wheelweights.torch
 from wheelweights.dtypes import DTYPES, numpy_dtype
-from wheelweights.errors import DtypeError
+from wheelweights.errors import DtypeError, RecordError
 from wheelweights.record import Record, open_record, write_record
 
 
@@ -232,3 +232,14 @@ def test_copies_the_tensors_of_burn_that_are_not_aligned(tmp_path: Path) -> None
 def test_the_modules_name_hides_nothing() -> None:
     assert wheelweights.torch is not torch
     assert Path(str(torch.__file__)).parent.name == "torch"
+
+
+def test_bools_that_are_neither_0_nor_1_are_refused(tmp_path: Path) -> None:
+    """torch takes any byte for a bool, and computes nonsense with most."""
+    path = tmp_path / "model.mpk"
+    write_record(path, {"mask": np.array([True, False, True])})
+    content = path.read_bytes()
+    at = content.rindex(b"\x01\x00\x01")
+    path.write_bytes(content[:at] + b"\x02" + content[at + 1 :])
+    with pytest.raises(RecordError, match="expected bytes 0 and 1 in a bool tensor, found 2"):
+        wheelweights.torch.state_dict(open_record(path))

@@ -699,7 +699,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     ),
     "pool padding": (
         lambda: nn.avg_pool1d(X((1, 8)), 2, 2, 2),
-        "avg_pool1d: expected padding of at most half the window (2), found 2",
+        "avg_pool1d: expected padding of at most half the kernel (2), found 2",
     ),
     "pool too small": (lambda: nn.max_pool1d(X((1, 2)), 3), "max_pool1d: expected an axis of at least 3, found 2"),
     "pool kernel": (

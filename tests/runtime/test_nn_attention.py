@@ -174,6 +174,8 @@ def at_once(
     with np.errstate(invalid="ignore"):
         weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
         weights /= weights.sum(axis=-1, keepdims=True)
+    if not need_weights:
+        weights = np.where(np.isneginf(scores).all(axis=-1, keepdims=True), 0, weights)  # as torch has it
     output = (weights @ value).swapaxes(1, 2).reshape(batch, length, size) @ layer.out_proj.weight.T
     output = output + layer.out_proj.bias
     shown = weights.mean(axis=1) if average_attn_weights else weights
@@ -285,6 +287,9 @@ def test_layer_gives_nan_where_a_query_may_see_nothing_and_no_warning() -> None:
     assert weights is not None
     assert [bool(np.isnan(row).all()) for row in output] == [False, True, False]
     assert [bool(np.isnan(row).all()) for row in weights] == [False, True, False]
+    output, _ = layer(x, x, x, attn_mask=np.array([[True] * 3] * 3), need_weights=False)
+    assert layer.out_proj.bias is not None
+    np.testing.assert_array_equal(output, np.broadcast_to(layer.out_proj.bias, output.shape))
 
 
 @pytest.mark.parametrize("shape", [(2, 2, 3), (5, 3), (1, 2, 3)])

@@ -149,3 +149,31 @@ def test_global_mean_of_integers_is_a_float32() -> None:
     found = nn.adaptive_avg_pool2d(np.arange(24).reshape(2, 3, 4), 1)
     np.testing.assert_array_equal(found, np.array([5.5, 17.5], np.float32).reshape(2, 1, 1))
     assert found.dtype == np.float32
+
+
+@pytest.mark.parametrize("sizes", [(None, None), (4, 5), (None, 5)])
+def test_adaptive_pooling_that_changes_nothing_gives_a_new_array(sizes: tuple[int | None, ...]) -> None:
+    x = np.ones((2, 4, 5), np.float32)
+    found = nn.adaptive_avg_pool2d(x, sizes)
+    np.testing.assert_array_equal(found, x)
+    assert not np.shares_memory(found, x)
+
+
+def test_no_window_lies_in_the_padding_alone() -> None:
+    with pytest.raises(nn.LayerError) as caught:
+        nn.max_pool1d(np.zeros((1, 1, 1), np.float32), 2, 1, 2, 3)
+    assert str(caught.value) == "max_pool1d: expected padding of at most half the kernel (2), found 2"
+
+
+def test_a_mean_needs_a_divisor() -> None:
+    with pytest.raises(nn.LayerError) as caught:
+        nn.avg_pool2d(np.zeros((1, 2, 2)), 2, divisor_override=0)
+    assert str(caught.value) == "avg_pool2d: divisor_override: expected a number other than 0, found 0"
+
+
+def test_infinities_are_pooled_without_a_word() -> None:
+    x = np.array([[[np.inf, -np.inf, 1, 2], [3, 4, np.nan, 6]]], np.float32)
+    with np.errstate(all="raise"):
+        for found in (nn.avg_pool2d(x, 2), nn.adaptive_avg_pool2d(x, 1), nn.adaptive_avg_pool2d(x, (1, 2))):
+            assert np.isnan(found).all()
+        assert nn.max_pool2d(x[..., :2], 2).tolist() == [[[np.inf]]]

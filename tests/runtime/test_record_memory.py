@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from mmap import ALLOCATIONGRANULARITY
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wheelweights import Record, RecordError, open_record, write_record
-from wheelweights.record import aligned_buffer, read_only
+from wheelweights.record import aligned_buffer, memory, read_only
 from wheelweights.record.memory import mapped, writable
 
 if TYPE_CHECKING:
@@ -77,6 +78,27 @@ def test_bytes_of_a_file_that_is_not_there_any_more_are_copied(tmp_path: Path, g
     assert again.tobytes() == CONTENT.tobytes()
     again[:] = 0
     assert shared.tobytes() == CONTENT.tobytes()
+
+
+def test_a_file_that_was_written_to_is_not_mapped_once_more(tmp_path: Path) -> None:
+    """An overlay of two folders, as containers have, keeps device, inode and size for a copy with other bytes."""
+    path = tmp_path / "bytes"
+    path.write_bytes(CONTENT.tobytes())
+    shared = map_of(path)
+    os.utime(path, ns=(0, 1))
+    again = writable(shared)
+    assert memory._map_below(again) is None
+    assert again.tobytes() == shared.tobytes()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_a_pipe_in_the_place_of_the_file_is_not_opened(tmp_path: Path) -> None:
+    path = tmp_path / "bytes"
+    path.write_bytes(CONTENT.tobytes())
+    shared = map_of(path)
+    path.unlink()
+    os.mkfifo(path)
+    assert writable(shared).tobytes() == CONTENT.tobytes()
 
 
 def test_bytes_in_memory_are_copied_to_a_boundary_of_64_bytes() -> None:

@@ -1,8 +1,8 @@
 """The assembly line: a checkpoint and options -> a plan -> a record.
 
 A plan holds the names, shapes and metadata of a record before a byte of weights is read, so that whatever is wrong is
-told at once. Writing it reads each byte of the weights for the record, and once more for the digest of the source,
-which all records of one source share. One function for the build hook, the command line and Python.
+told at once. Writing it reads each byte of the weights once; the digest of the source, which all records of one source
+share, is computed of the same bytes. One function for the build hook, the command line and Python.
 """
 
 from __future__ import annotations

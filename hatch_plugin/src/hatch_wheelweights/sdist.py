@@ -38,7 +38,7 @@ def add_files(sdist: Path, files: Mapping[str, Path]) -> None:
     """
     with sdist.open("rb") as source:
         mtime = int.from_bytes(source.read(8)[4:], "little")  # of the gzip header (RFC 1952)
-    with tarfile.open(sdist, "r:gz") as old, appearing_whole(sdist) as target:
+    with appearing_whole(sdist) as target, tarfile.open(sdist, "r:gz") as old:
         members = [member for member in old.getmembers() if not _is_stub(old, member)]
         _reject_taken(files, members)
         packed = igzip.IGzipFile(  # type: ignore[no-untyped-call]

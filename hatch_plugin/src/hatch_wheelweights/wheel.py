@@ -68,7 +68,8 @@ def add_records(wheel: Path, records: Mapping[str, Path], compression: str) -> d
     already has a file at one of the paths.
     """
     state = wheel.stat()
-    with wheel.open("rb") as source, appearing_whole(wheel, state.st_size + _room(records.values())) as target:
+    room = state.st_size + _room(records.values())
+    with appearing_whole(wheel, at_most=room) as target, wheel.open("rb") as source:
         crcs = _rewrite(source, target, records, compression)
     wheel.chmod(state.st_mode)
     return crcs
@@ -83,7 +84,7 @@ def write_wheel(wheel: Path, files: Mapping[str, Path | bytes], compression: str
     dist_info = list(files)[-1].partition("/")[0]
     listing = zipfile.ZipInfo(f"{dist_info}/RECORD", date[:6])
     rows: list[list[str]] = []
-    with appearing_whole(wheel, _room(files.values())) as target:
+    with appearing_whole(wheel, at_most=_room(files.values())) as target:
         new = _ZipWriter(target)
         for place, file in files.items():
             with io.BytesIO(file) if isinstance(file, bytes) else file.open("rb") as content:

@@ -30,12 +30,13 @@ _ATTEMPTS: Final = 100  # to make something in a folder that others may be remov
 
 
 @contextlib.contextmanager
-def appearing_whole(path: str | os.PathLike[str], size: int = 0) -> Generator[BinaryIO]:
+def appearing_whole(path: str | os.PathLike[str], size: int = 0, *, at_most: int = 0) -> Generator[BinaryIO]:
     """Give a file that gets its name once everything is written, and is removed if that fails.
 
     It replaces a regular file that is there. What earlier runs left beside it when they were killed is removed first.
     `size` is how large it will be, if that is known: where the filesystem can, so much is reserved, and a full disk is
-    found at once. Whoever writes less truncates the file. Raises RecordError, with the path, where the system refuses.
+    found at once. `at_most` is reserved if there is so much; whoever writes less truncates the file. Raises
+    RecordError, with the path, where the system refuses.
     """
     from pathlib import Path  # noqa: PLC0415 (only for writing)
 
@@ -49,6 +50,8 @@ def appearing_whole(path: str | os.PathLike[str], size: int = 0) -> Generator[Bi
             with file:
                 if size:
                     _reserve(file, size)
+                elif at_most:
+                    _reserve_if_possible(file, at_most)
                 yield file
             temporary.replace(target)
     except BaseException as error:
@@ -60,6 +63,13 @@ def appearing_whole(path: str | os.PathLike[str], size: int = 0) -> Generator[Bi
         raise
     finally:
         _leave(target.parent / ASIDE)
+
+
+def _reserve_if_possible(file: BinaryIO, size: int) -> None:
+    try:
+        _reserve(file, size)
+    except OSError:
+        file.truncate(0)  # gives back what it got
 
 
 def _reserve(file: BinaryIO, size: int) -> None:

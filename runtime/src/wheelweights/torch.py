@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from wheelweights.errors import DtypeError, WheelweightsError, backticked
+from wheelweights.record.mapping import check_bools
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -49,6 +50,8 @@ def state_dict(record: Record, source_keys: bool = False) -> dict[str, Any]:
         raw = raw_of(key)
         place = (raw.__array_interface__["data"][0], raw.nbytes)
         if place not in storages:
+            if info.dtype == "bool":
+                check_bools(raw, key, record.path)
             storages[place] = torch.from_numpy(_aligned(raw, dtype.itemsize))
         tensors[info.source if source_keys else key] = storages[place].view(dtype).reshape(info.shape)
     return tensors

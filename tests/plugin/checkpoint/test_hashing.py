@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -15,11 +18,34 @@ from hatch_wheelweights.checkpoint.hashing import Hashing
 from hatch_wheelweights.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
 PIECE = 10
+FORKED = """
+import os, sys
+from pathlib import Path
+path = Path(sys.argv[1])
+path.write_bytes(bytes(20 << 20))
+from hatch_wheelweights.checkpoint.files import open_file
+opened = open_file(path)
+opened.start_hashing()
+for piece in opened.pieces(0, 1 << 20):
+    pass
+child = os.fork()
+if child:
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+for piece in opened.pieces(1 << 20, 19 << 20):
+    pass
+try:
+    opened.sha256()
+except Exception as error:
+    print(error)
+print("read", flush=True)
+os._exit(0)
+"""
 
 
 class File:
@@ -46,9 +72,19 @@ class File:
         return hashlib.sha256(self.data.data).hexdigest()
 
 
+def _noting(do: Callable[[Any], None], handed: list[int]) -> Callable[[Any], None]:
+    """Return a function that notes how many pieces are handed over each time."""
+
+    def noted(work: Any) -> None:
+        handed.append(len(work))
+        do(work)
+
+    return noted
+
+
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hashing, "FEW_BYTES", 4)
+    monkeypatch.setattr(hashing, "TOGETHER", 4)
     monkeypatch.setattr(hashing, "MAX_GAP", 50)
 
 
@@ -77,12 +113,67 @@ def test_what_is_left_out_is_read_once() -> None:
     assert file.hashed_alone == [(0, 20), (40, 20), (70, 30)]
 
 
-def test_few_bytes_wait_for_more() -> None:
+def test_few_bytes_are_handed_over_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hashing, "TOGETHER", 30)
     file = File(100)
-    for position in range(0, 100, 3):
+    handed: list[int] = []
+    monkeypatch.setattr(file.hashing, "_hash", _noting(file.hashing._hash, handed))
+    for position in range(0, 100, 2):
         file.give(position, 2)
     assert file.result() == file.expected
-    assert max(nbytes for _, nbytes in file.hashed_alone) <= 4
+    assert file.hashed_alone == []
+    assert handed == [15, 15, 15, 5]
+
+
+def test_what_was_hashed_twice_or_not_at_all_is_no_result() -> None:
+    for change in (lambda file: setattr(file.hashing, "_given", 30), lambda file: setattr(file.hashing, "_given", 10)):
+        file = File(100)
+        file.give(0, 20)
+        change(file)  # as an interrupt in the middle may leave it
+        with pytest.raises(CheckpointError) as caught:
+            file.result()
+        assert str(caught.value) == "hashing it was interrupted"
+
+
+def test_an_interrupt_while_there_is_no_room_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = File(100)
+
+    class Interrupted:
+        def get(self) -> None:
+            raise KeyboardInterrupt
+
+        def put(self, item: None) -> None:
+            pass
+
+    room = file.hashing._room
+    monkeypatch.setattr(file.hashing, "_room", Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        file.give(20, 30)
+    monkeypatch.setattr(file.hashing, "_room", room)
+    file.give(0, 60)
+    assert file.result() == file.expected
+
+
+def test_a_fault_holds_no_file() -> None:
+    file = File(100)
+
+    def broken(position: int, nbytes: int) -> Iterator[NDArray[np.uint8]]:
+        raise CheckpointError("was cut short")
+        yield
+
+    for _ in range(2):
+        with pytest.raises(CheckpointError, match="was cut short"):
+            file.hashing.result(broken)
+    assert file.hashing._fault is not None
+    assert file.hashing._fault.__traceback__ is None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_after_a_fork_the_hash_is_refused_and_the_tensors_are_read(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED, tmp_path / "file"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr) == ("hashing it was interrupted\nread\n", "")
 
 
 def test_a_file_that_is_not_read_in_its_order_is_hashed_alone() -> None:

@@ -60,8 +60,8 @@ def collecting_later() -> Generator[None]:
     What is made is bounded by an account, and has no cycles.
     """
     was_on = gc.isenabled()
-    gc.disable()
     try:
+        gc.disable()
         yield
     finally:
         if was_on:

@@ -15,7 +15,7 @@ import weakref
 from collections import deque
 from mmap import ACCESS_READ, mmap
 from threading import Lock
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 import numpy as np
 
@@ -53,7 +53,6 @@ class OpenFile:
         self.size = self._state[0]
         account.grow(self.size)
         self._window = (0, b"")
-        self._memory = _Memory()
         self._hashing: Hashing | None = None
         weakref.finalize(self, file.close)
 
@@ -76,8 +75,8 @@ class OpenFile:
     def find(self, sub: bytes, start: int, end: int) -> int:
         """Return where `sub` begins between `start` and `end`, or -1."""
         overlap = len(sub) - 1
-        for begin in range(start, end, WINDOW_BYTES):
-            found = self[begin : min(begin + WINDOW_BYTES + overlap, end)].find(sub)
+        for begin in range(start, end, FIRST_BYTES):
+            found = self[begin : min(begin + FIRST_BYTES + overlap, end)].find(sub)
             if found >= 0:
                 return begin + found
         return -1
@@ -104,15 +103,17 @@ class OpenFile:
 
     def start_hashing(self) -> None:
         """Begin to compute the SHA-256, in a thread, from the pieces that are read from now on."""
-        self._hashing = self._hashing or Hashing(self.size)
+        if self._hashing is None:
+            self._hashing = Hashing(self.size)
+            weakref.finalize(self, self._hashing.let_go)
 
     def sha256(self) -> str:
         """Return the SHA-256 in hexadecimal; what was not read since `start_hashing` is read now.
 
         Raises CheckpointError if the file was cut short meanwhile, and after `stop_hashing`.
         """
-        self._hashing = self._hashing or Hashing(self.size)
-        return self._hashing.result(self._pieces)
+        self.start_hashing()
+        return cast("Hashing", self._hashing).result(self._pieces)
 
     def stop_hashing(self) -> None:
         """Give up the hash, if it is not complete."""
@@ -143,7 +144,7 @@ class OpenFile:
 
     def _pieces(self, start: int, nbytes: int) -> Iterator[NDArray[np.uint8]]:
         for begin in range(start, start + nbytes, PIECE_BYTES):
-            piece = self._memory.take(min(PIECE_BYTES, start + nbytes - begin))
+            piece = _MEMORY.take(min(PIECE_BYTES, start + nbytes - begin))
             self._fill(piece.data, begin)
             piece.flags.writeable = False
             yield piece
@@ -157,7 +158,10 @@ class OpenFile:
         """Read into all of the memory; a system may give the bytes in parts."""
         done = 0
         while done < len(memory):
-            got = _read_into(self._file, memory[done:], start + done)
+            try:
+                got = _read_into(self._file, memory[done:], start + done)
+            except OSError as error:
+                raise CheckpointError(f"cannot be read: {error.strerror or error}", path=str(self.path)) from error
             if not got:
                 raise CheckpointError(
                     f"was cut short while it was read: expected {self.size:,} bytes, found {start + done:,}",
@@ -173,30 +177,44 @@ class _Memory:
     """Memory for pieces, used again as soon as nobody has an array in it: fresh memory costs as much as reading."""
 
     def __init__(self) -> None:
-        self._free: deque[NDArray[np.uint8]] = deque(maxlen=WAITING + 4)
+        self._known: deque[bytearray] = deque(maxlen=WAITING + 4)
 
     def take(self, nbytes: int) -> NDArray[np.uint8]:
-        """Return an array of so many bytes, of which no other array is a view."""
-        memory = self._unseen()
-        piece = memory[:nbytes]
-        self._free.append(memory)  # only now: another thread may take it, and sees that it is in use
+        """Return an array of so many bytes, at most `PIECE_BYTES`, of which no other array is a view."""
+        memory = self._free()
+        piece = np.frombuffer(memory, np.uint8, nbytes)
+        self._known.append(memory)  # only now: another thread may look at it, and finds it in use
         return piece
 
-    def _unseen(self) -> NDArray[np.uint8]:
-        for _ in range(len(self._free)):
+    def _free(self) -> bytearray:
+        """Return the memory that was used last, and is most likely in the processor's cache, or new memory."""
+        in_use: list[bytearray] = []
+        found: bytearray | None = None
+        while found is None:
             try:
-                held = [self._free.popleft()]
+                memory = self._known.pop()
             except IndexError:
+                found = bytearray(PIECE_BYTES)
                 break
-            if sys.getrefcount(held[0]) == _HELD_ONCE:
-                return held[0]
-            self._free.append(held[0])
-        return np.empty(PIECE_BYTES, np.uint8)
+            if not _is_free(memory):
+                in_use.append(memory)
+            elif len(memory) == PIECE_BYTES:
+                found = memory
+        self._known.extend(reversed(in_use))
+        return found
 
 
-_ALONE: Final = [np.empty(0)]
-# What is counted where a list alone holds an array; for one in a variable, Python 3.14 may count one less
-_HELD_ONCE: Final = sys.getrefcount(_ALONE[0])
+_MEMORY: Final = _Memory()  # for all files: a checkpoint can have thousands of shards
+
+
+def _is_free(memory: bytearray) -> bool:
+    """Return whether nothing looks into a bytearray: Python changes the size of no other."""
+    try:
+        memory.pop()
+    except BufferError:
+        return False
+    memory.append(0)
+    return True
 
 
 def _state(file: BinaryIO) -> tuple[int, int]:

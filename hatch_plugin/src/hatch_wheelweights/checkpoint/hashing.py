@@ -5,6 +5,7 @@ The pieces need not come in the order of the file, nor all of them: what is left
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from functools import partial
 from queue import SimpleQueue
@@ -20,11 +21,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Read = Callable[[int, int], Iterator[NDArray[np.uint8]]]
+    Work = list[Callable[[], Iterator[NDArray[np.uint8]]]]
 
 __all__ = ["Hashing"]
 
 WAITING: Final = 8  # pieces at a time; whoever reads faster than they are hashed waits
-FEW_BYTES: Final = 1 << 16  # so few are read once more, with others: a thread costs more for each piece
+TOGETHER: Final = 1 << 16  # bytes; smaller pieces are handed over together: a thread costs more for each
 MAX_GAP: Final = 16 << 20  # bytes left out; beyond, the file is not read in its order, and all the rest is hashed alone
 _CLOSED: Final = "the checkpoint was closed while it was hashed"
 
@@ -39,31 +41,31 @@ class Hashing:
     def __init__(self, size: int) -> None:
         self._size = size
         self._digest = hashlib.sha256()
-        self._given = 0  # bytes of the file that the thread has, or will read by itself
+        self._hashed = 0  # bytes, by the thread; nothing but all of them is a result
+        self._given = 0  # bytes of the file that the thread has, or will have: it reads some by itself
+        self._small: Work = []
+        self._small_bytes = 0
         self._one_at_a_time = Lock()
-        self._work: SimpleQueue[Callable[[], Iterator[NDArray[np.uint8]]] | None] = SimpleQueue()
+        self._work: SimpleQueue[Work | None] = SimpleQueue()
         self._room: SimpleQueue[None] = SimpleQueue()
         for _ in range(WAITING):
             self._room.put(None)
+        self._thread: Thread | None = None
         self._fault: BaseException | None = None
         self._stopped = False
-        self._thread = Thread(target=self._run, daemon=True)
-        self._thread.start()
 
     def follow(self, position: int, piece: NDArray[np.uint8], read: Read) -> None:
         """Take a piece of the file that somebody has read, unless it was hashed before."""
         with self._one_at_a_time:
-            if self._stopped:
+            if self._stopped or (self._thread is not None and not self._thread.is_alive()):  # complete, or forked
                 return
             new = piece[max(0, self._given - position) :]
             gap = position - self._given
             if gap > MAX_GAP:
-                self._hash_rest(read)
-            elif new.size and position + piece.size - self._given >= FEW_BYTES:
-                if gap > 0:
-                    self._hash(partial(read, self._given, gap))
-                self._hash(partial(iter, (new,)))
-                self._given = position + piece.size
+                self._give_rest(read)
+            elif new.size:
+                work = [partial(read, self._given, gap)] if gap > 0 else []
+                self._give([*work, partial(iter, (new,))], max(gap, 0) + new.size)
 
     def result(self, read: Read) -> str:
         """Return the SHA-256 in hexadecimal, when all is hashed.
@@ -71,13 +73,13 @@ class Hashing:
         Raises what reading the rest raised, and CheckpointError after `stop`.
         """
         with self._one_at_a_time:
-            if self._given < self._size and not self._stopped:
-                self._hash_rest(read)
+            if not self._stopped:
+                self._give_rest(read)
         self._end()
         if self._fault is not None:
-            raise self._fault
-        if self._given < self._size:
-            raise CheckpointError(_CLOSED)
+            raise copy.copy(self._fault)  # a raised error holds the frames that it passed, and they the file
+        if self._hashed != self._size:
+            raise CheckpointError(_CLOSED if self._stopped else "hashing it was interrupted")
         return self._digest.hexdigest()
 
     def stop(self) -> None:
@@ -85,30 +87,47 @@ class Hashing:
         self._stopped = True
         self._end()
 
-    def _end(self) -> None:
+    def let_go(self) -> None:
+        """End the thread when it has done what it has."""
         self._work.put(None)
-        self._thread.join()
 
-    def _hash_rest(self, read: Read) -> None:
-        self._hash(partial(read, self._given, self._size - self._given))
-        self._given = self._size
+    def _end(self) -> None:
+        self.let_go()
+        if self._thread is not None:
+            self._thread.join()
 
-    def _hash(self, pieces: Callable[[], Iterator[NDArray[np.uint8]]]) -> None:
-        self._room.get()
-        self._work.put(pieces)
+    def _give_rest(self, read: Read) -> None:
+        rest = self._size - self._given
+        self._give([partial(read, self._given, rest)] if rest else [], rest)
+
+    def _give(self, work: Work, nbytes: int) -> None:
+        """Hand over what the next bytes of the file are read from; a little waits until there is more."""
+        self._small += work
+        self._given += nbytes
+        self._small_bytes += nbytes
+        if self._small and (self._small_bytes >= TOGETHER or self._given == self._size):
+            if self._thread is None:
+                self._thread = Thread(target=self._run, daemon=True)
+                self._thread.start()
+            self._room.get()
+            self._work.put(self._small)
+            self._small, self._small_bytes = [], 0
+            if self._given == self._size:
+                self.let_go()
 
     def _run(self) -> None:
-        while (pieces := self._work.get()) is not None:
-            self._hash_here(pieces)
-            del pieces  # or the file would be held while there is nothing to do
+        while (work := self._work.get()) is not None:
+            self._hash(work)
+            del work  # or the file would be held while there is nothing to do
             self._room.put(None)
 
-    def _hash_here(self, pieces: Callable[[], Iterator[NDArray[np.uint8]]]) -> None:
+    def _hash(self, work: Work) -> None:
         try:
-            if self._fault is None:
+            for pieces in work if self._fault is None else ():
                 for piece in pieces():
                     if self._stopped:
-                        raise CheckpointError(_CLOSED)
+                        return
                     self._digest.update(piece.data)
+                    self._hashed += piece.size
         except BaseException as error:  # noqa: BLE001 (whoever asks for the result raises it)
-            self._fault = error
+            self._fault = error.with_traceback(None)

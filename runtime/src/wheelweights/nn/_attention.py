@@ -149,7 +149,8 @@ class MultiheadAttention(Layer):
         Shapes: query (L, N, embed_dim), key (S, N, kdim), value (S, N, vdim), with `batch_first` N in front; or all
         without N. The output is as the query, the weights (N, L, S), their mean over the heads, or without
         `average_attn_weights` (N, num_heads, L, S). `attn_mask` is (L, S) or (N * num_heads, L, S), `key_padding_mask`
-        (N, S): True takes an element out, floats are added. A query that may see nothing gives NaN, as in torch.
+        (N, S): True takes an element out, floats are added. A query that may see nothing gives
+        NaN where weights are wanted and otherwise the bias of the output, as in torch.
         Without `need_weights`, memory for all L x S scores is not needed.
         """
         heads = self._checked_heads()
@@ -166,7 +167,7 @@ class MultiheadAttention(Layer):
         weights = np.zeros(shown, wide.dtype) if need_weights else None
         output = np.empty_like(wide)
         parts = [_split(part, heads) for part in (wide, wide_key, wide_value, output)]
-        _attend(*parts, weights=weights, masks=masks, hidden=True, zeros=wide_key.shape[1] == 0)
+        _attend(*parts, weights=weights, masks=masks, hidden=True, zeros=not need_weights or wide_key.shape[1] == 0)
         output = narrowed(self.out_proj(output), query)
         if weights is not None and average_attn_weights:
             weights = weights[:, 0]
@@ -286,7 +287,7 @@ def _attend(
     keys if it has fewer columns; one of bools takes an element out where it is `hidden`. The softmax (*, L, S) is added
     to `weights`, of all heads together if these have one. A query that may see nothing gives `zeros`, or else NaN.
     """
-    scale = query.shape[-1] ** -0.5 if scale is None else float(scale)
+    scale = max(1, query.shape[-1]) ** -0.5 if scale is None else float(scale)
     query, key, value = (_led(x, output.shape[:-2]) for x in (query, key, value))
     keys, lowest = key.shape[-2], np.finfo(query.dtype).min
     with np.errstate(over="ignore", invalid="ignore"):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
-from wheelweights.nn._arrays import Array, LayerError, by_rows, narrowed, row_sums, unfit, widened
+from wheelweights.nn._arrays import Array, LayerError, by_rows, narrowed, row_squares, row_sums, unfit, widened
 from wheelweights.nn._layer import Layer, all_alike
 from wheelweights.nn._starts import constant
 
@@ -58,6 +58,7 @@ class BatchNorm(Layer):
     def __check_shapes__(cls, shapes: Shapes) -> Iterator[Fault]:
         return all_alike(shapes, "weight", "bias", "running_mean", "running_var", axes=1)
 
+    @np.errstate(over="ignore", invalid="ignore", divide="ignore")
     def __call__(self, x: Array) -> Array:
         x = np.asarray(x)
         self._check(x)
@@ -125,6 +126,7 @@ class LayerNorm(Layer):
     def __check_shapes__(cls, shapes: Shapes) -> Iterator[Fault]:
         return all_alike(shapes, "weight", "bias")
 
+    @np.errstate(over="ignore", invalid="ignore", divide="ignore")
     def __call__(self, x: Array) -> Array:
         x = np.asarray(x)
         shape = _normalized_shape(self, x)
@@ -161,6 +163,7 @@ class RMSNorm(Layer):
         """Return the parameters as torch starts them: weight one; nothing is random."""
         return cls(constant(normalized_shape, 1) if elementwise_affine else None, normalized_shape, eps)
 
+    @np.errstate(over="ignore", invalid="ignore", divide="ignore")
     def __call__(self, x: Array) -> Array:
         x = np.asarray(x)
         shape = _normalized_shape(self, x)
@@ -203,6 +206,7 @@ class GroupNorm(Layer):
     def __check_shapes__(cls, shapes: Shapes) -> Iterator[Fault]:
         return all_alike(shapes, "weight", "bias", axes=1)
 
+    @np.errstate(over="ignore", invalid="ignore", divide="ignore")
     def __call__(self, x: Array) -> Array:
         x = np.asarray(x)
         groups = self._groups(x)
@@ -227,6 +231,8 @@ class GroupNorm(Layer):
             remedy = "Give num_groups when the layer is made, or bind to an instance that has it."
             raise LayerError("GroupNorm: num_groups is not set, and does not follow from the parameters", remedy=remedy)
         vectors = [vector for vector in (self.weight, self.bias) if vector is not None]
+        if self.num_groups < 1:
+            raise unfit("GroupNorm: num_groups", "a number, at least 1", self.num_groups)
         if x.ndim < 2 or x.shape[1] % self.num_groups or any(len(vector) != x.shape[1] for vector in vectors):
             channels = len(vectors[0]) if vectors else f"a multiple of {self.num_groups}"
             raise unfit("GroupNorm", f"an input of shape (N, {channels}, *)", x.shape)
@@ -255,8 +261,8 @@ def _centre(rows: Array, out: Array, eps: float) -> Array:
 
 def _inverse_root(rows: Array, eps: float) -> Array:
     """Return 1 / sqrt(mean square + eps) of each row, as a column."""
-    scale: Array = 1 / np.sqrt(np.vecdot(rows, rows) / rows.shape[1] + eps)
-    return scale[:, None]
+    scale: Array = 1 / np.sqrt(row_squares(rows) / rows.shape[1] + eps)
+    return scale
 
 
 def _scaled_channels(x: Array, scale: Array, shift: Array) -> Array:

@@ -79,6 +79,8 @@ def avg_pool2d(
     The padding counts as zeros; without `count_include_pad` it does not count at all. With `ceil_mode`, the part of a
     window beyond the padding never counts. `divisor_override` replaces the number that sums are divided by.
     """
+    if divisor_override == 0:
+        raise unfit("avg_pool2d: divisor_override", "a number other than 0", divisor_override)
     windows = _windows("avg_pool2d", 2, (kernel_size, stride, padding, 1))
     return _avg_pool("avg_pool2d", x, windows, ceil_mode, count_include_pad=count_include_pad, divisor=divisor_override)
 
@@ -115,11 +117,12 @@ def _windows(name: str, axes: int, settings: tuple[Numbers, Numbers | None, Numb
     margin = per_axis(padding, axes, f"{name}: padding", least=0)
     windows = list(map(_Window, kernel, step, margin, per_axis(dilation, axes, f"{name}: dilation")))
     for window in windows:
-        if window.padding > window.reach // 2:
-            raise unfit(name, f"padding of at most half the window ({window.reach})", window.padding)
+        if window.padding > window.kernel // 2:
+            raise unfit(name, f"padding of at most half the kernel ({window.kernel})", window.padding)
     return windows
 
 
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def _max_pool(name: str, x: Array, windows: list[_Window], ceil_mode: bool) -> Array:
     x = _checked(name, x, len(windows))
     lowest = np.iinfo(x.dtype).min if x.dtype.kind in "iu" else -np.inf
@@ -129,6 +132,7 @@ def _max_pool(name: str, x: Array, windows: list[_Window], ceil_mode: bool) -> A
     return x
 
 
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def _avg_pool(
     name: str,
     x: Array,
@@ -150,6 +154,7 @@ def _avg_pool(
     return narrowed(result, x)
 
 
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def _adaptive_avg_pool(name: str, x: Array, axes: int, output_size: int | tuple[int | None, ...] | None) -> Array:
     (result,) = widened(_checked(name, x, axes))
     sizes = output_size if isinstance(output_size, tuple | list) else (output_size,) * axes
@@ -162,7 +167,7 @@ def _adaptive_avg_pool(name: str, x: Array, axes: int, output_size: int | tuple[
     for axis, outputs in enumerate(sizes, -axes):
         if outputs is not None and outputs != result.shape[axis]:
             result = _interval_means(result, axis, outputs)
-    return narrowed(result, x)
+    return narrowed(result.copy() if np.shares_memory(result, x) else result, x)
 
 
 def _interval_means(x: Array, axis: int, outputs: int) -> Array:

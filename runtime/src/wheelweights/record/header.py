@@ -226,7 +226,9 @@ class _Tensors:
     def _measured(self, dtype: Any, shape: Any) -> tuple[int, int]:
         """Return the bytes of a tensor, and how far behind it the next one begins; keep them for others like it."""
         nbytes = _nbytes(dtype, shape)
-        measured = self._sizes[dtype, shape] = nbytes, buffer_size(nbytes) + MARK_BYTES
+        measured = nbytes, buffer_size(nbytes) + MARK_BYTES
+        if nbytes:  # shapes with a 0 in them can be chosen so that their hashes collide
+            self._sizes[dtype, shape] = measured
         return measured
 
     def _check_tied(self, info: TensorInfo, place: int) -> None:

@@ -30,7 +30,7 @@ class _FileMap(mmap):
     @classmethod
     def of(cls, descriptor: int, path: str, begin: int, size: int) -> Self:
         made = cls(descriptor, size, access=ACCESS_READ, offset=begin)
-        made.path, made.identity, made.begin = path, _identity(descriptor), begin
+        made.path, made.identity, made.begin = path, _identity(os.fstat(descriptor)), begin
         return made
 
 
@@ -63,8 +63,10 @@ def _private(shared: _FileMap, begin: int, size: int) -> NDArray[np.uint8] | Non
     begin += shared.begin
     before = begin % ALLOCATIONGRANULARITY
     try:
+        if _identity(os.stat(shared.path)) != shared.identity:  # noqa: PTH116 (a pipe would block when it is opened)
+            return None
         with open(shared.path, "rb") as file:  # noqa: PTH123 (importing pathlib takes longer)
-            if _identity(file.fileno()) != shared.identity:
+            if _identity(os.fstat(file.fileno())) != shared.identity:
                 return None
             again = mmap(file.fileno(), before + size, access=ACCESS_COPY, offset=begin - before)
     except (OSError, ValueError):
@@ -72,10 +74,12 @@ def _private(shared: _FileMap, begin: int, size: int) -> NDArray[np.uint8] | Non
     return np.frombuffer(again, np.uint8, size, before)
 
 
-def _identity(descriptor: int) -> tuple[int, ...]:
-    """Return what tells a file from others; as long as it is mapped, no other file can have the same."""
-    state = os.fstat(descriptor)
-    return state.st_dev, state.st_ino, state.st_size
+def _identity(state: os.stat_result) -> tuple[int, ...]:
+    """Return what tells a file from others, and from itself after it was written to.
+
+    As long as a file is mapped, no other has its inode; but an overlay of two folders keeps the number for a copy.
+    """
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
 
 
 def _map_below(data: NDArray[np.uint8]) -> _FileMap | None:
