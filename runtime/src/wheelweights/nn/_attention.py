@@ -149,9 +149,9 @@ class MultiheadAttention(Layer):
         Shapes: query (L, N, embed_dim), key (S, N, kdim), value (S, N, vdim), with `batch_first` N in front; or all
         without N. The output is as the query, the weights (N, L, S), their mean over the heads, or without
         `average_attn_weights` (N, num_heads, L, S). `attn_mask` is (L, S) or (N * num_heads, L, S), `key_padding_mask`
-        (N, S): True takes an element out, floats are added. A query that may see nothing gives
-        NaN where weights are wanted and otherwise the bias of the output, as in torch.
-        Without `need_weights`, memory for all L x S scores is not needed.
+        (N, S): True takes an element out, floats are added. A query that may see nothing gives NaN where weights are
+        wanted, and otherwise the bias of the output, as in torch. Without `need_weights`, no memory is needed for all
+        L x S scores.
         """
         heads = self._checked_heads()
         batches = self._batches(query, key, value)
@@ -290,7 +290,7 @@ def _attend(
     scale = max(1, query.shape[-1]) ** -0.5 if scale is None else float(scale)
     query, key, value = (_led(x, output.shape[:-2]) for x in (query, key, value))
     keys, lowest = key.shape[-2], np.finfo(query.dtype).min
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         for *lead, rows in _blocks(output.shape[:-1], keys):
             seen = slice(min(keys, rows.stop) if is_causal else keys)
             scores: Array = (query[*lead, rows] * scale) @ key[*lead, seen].swapaxes(-1, -2)

@@ -23,7 +23,7 @@ NARROW = 64
 FEW = 8  # outputs of a group: for so few, copying the elements under an output takes longer than the product
 
 
-@np.errstate(over="ignore", invalid="ignore")
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def convolved(
     x: Array, weight: Array, bias: Array | None, *, stride: tuple[int, ...], dilation: tuple[int, ...], groups: int
 ) -> Array:
@@ -113,7 +113,7 @@ def _columns(under: Array, axes: int) -> Iterator[tuple[slice, slice, Array]]:
         yield some, slice(rows.start * line, rows.stop * line), columns.reshape(len(block), groups, depth, -1)
 
 
-@np.errstate(over="ignore", invalid="ignore")
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def transposed(
     x: Array, weight: Array, *, stride: tuple[int, ...], dilation: tuple[int, ...], extra: tuple[int, ...], groups: int
 ) -> Array:

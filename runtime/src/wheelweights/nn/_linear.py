@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from wheelweights.nn._layer import Fault, Shapes
 
 
-@np.errstate(over="ignore", invalid="ignore")  # BLAS may raise the flags for elements that it only passes over
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")  # BLAS raises some for what it passes over
 def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     """Return x @ weight.T + bias, (*, out), of `x` (*, in), `weight` (out, in) and `bias` (out,)."""
     wide, weight, bias = widened(x, weight, bias)

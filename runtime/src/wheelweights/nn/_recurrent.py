@@ -113,7 +113,7 @@ class _Recurrent(Layer):
                 own = {kind: parameters[name] for kind, name in names.items() if name in parameters}
                 start = [part[len(ends)].T for part in states]
                 filled, direction = output[:, place * size : (place + 1) * size], -1 if suffix else 1
-                with np.errstate(over="ignore", invalid="ignore"):
+                with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
                     end = self._scan(sequence[::direction], own, start, filled[::direction])
                 ends.append([part.T.copy() for part in end])
             sequence = output.swapaxes(1, 2)
