@@ -78,6 +78,6 @@ def _apart(ys: Sequence[float], least: float = 15) -> list[float]:
 def seconds(value: float) -> str:
     """Return a time as a person reads it, three digits."""
     factor, unit = next((each for each in UNITS if value >= each[0] * 0.9995), UNITS[-1])
-    shown = value / factor
+    shown = round(value / factor, 6)
     digits = 0 if shown >= 99.95 else 1 if shown >= 9.995 else 2
     return f"{shown:,.{digits}f} {unit}" if shown != round(shown) else f"{shown:,.0f} {unit}"
