@@ -55,6 +55,7 @@ ALONE = {
     },
     "hatch_wheelweights.sdist": {
         "hatch_wheelweights.copies",
+        "hatch_wheelweights.deflate",
         "hatch_wheelweights.errors",
         "wheelweights.atomic",
         "wheelweights.errors",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, cast
 from isal import igzip
 
 from hatch_wheelweights.copies import is_copy
+from hatch_wheelweights.deflate import LEVEL
 from hatch_wheelweights.errors import ConfigError, Fault
 from wheelweights.atomic import appearing_whole
 from wheelweights.errors import backticked
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_files", "copies_of"]
 
-DEFLATE_LEVEL: Final = 1
 MODE: Final = 0o644
 
 
@@ -42,7 +42,7 @@ def add_files(sdist: Path, files: Mapping[str, Path]) -> None:
         members = [member for member in old.getmembers() if not _is_stub(old, member)]
         _reject_taken(files, members)
         packed = igzip.IGzipFile(  # type: ignore[no-untyped-call]
-            "", fileobj=target, mode="wb", compresslevel=DEFLATE_LEVEL, mtime=mtime
+            "", fileobj=target, mode="wb", compresslevel=LEVEL, mtime=mtime
         )
         with (
             closing(packed),
