@@ -184,6 +184,8 @@ def with_item(item: bytes) -> bytes:
     return packed(None)[: -len(b"\xc0\xa2_b\x90")] + item + b"\xa2_b\x90"
 
 
+IN_GZIP = "expected a record written by Burn in this gzip file"
+UNPACK = "  Run: gunzip < model.mpk > model.unpacked.mpk"
 REJECTED = {
     "quantized": (
         packed({"a": {"w": {**tensor([1.0]), "dtype": {"QFloat": {"value": "Q8S"}}}}}),
@@ -264,15 +266,16 @@ REJECTED = {
         msgpack.packb({"metadata": [], "item": 1}),
         "expected `metadata` and `item`, found `item`, `metadata`",
     ),
-    "another file": (b"\x89HDF....", "expected a record written by Burn, found an HDF5 file"),
+    "another file": (b"\x89HDF....", "expected a record written by Burn, found an HDF5 file (such as a Keras model)"),
     "another file in gzip": (
         gzip.compress(b"PK\x03\x04"),
-        "expected a record written by Burn, found a zip archive (a PyTorch checkpoint or a wheel)",
+        f"{IN_GZIP}, found a zip archive (a PyTorch checkpoint or a wheel)\n{UNPACK}",
     ),
     "gzip in gzip": (
         gzip.compress(gzip.compress(b"")),
-        "expected a record written by Burn, found a gzip file",
+        f"{IN_GZIP}, found a gzip file\n{UNPACK}",
     ),
+    "nothing in gzip": (gzip.compress(b""), "expected a record written by Burn, found an empty file"),
     "damaged gzip": (
         gzip.compress(packed({}))[:-8] + b"\0" * 8,
         "expected gzip data, found damage: Error -3 while decompressing data: incorrect data check",
@@ -306,7 +309,7 @@ def test_takes_what_stands_exactly_at_the_limits() -> None:
 
 
 def test_inflates_no_more_than_the_limit() -> None:
-    bomb = gzip.compress(b"\0" * (burn.MIN_INFLATED + 1))
+    bomb = gzip.compress(b"\x82\xa8metadata" + b"\0" * burn.MIN_INFLATED)
     assert len(bomb) * burn.MAX_INFLATION < burn.MIN_INFLATED
     with pytest.raises(
         RecordError, match=r"expected at most 16,777,216 bytes from [\d,]+ bytes of gzip data, found more"
@@ -314,6 +317,11 @@ def test_inflates_no_more_than_the_limit() -> None:
         read(bomb)
     zeros = np.zeros(burn.MIN_INFLATED // 4 - 100, np.float32)
     assert array(only(gzip.compress(packed({"w": tensor(zeros)})))).size == zeros.size
+
+
+def test_inflates_nothing_that_begins_as_another_file() -> None:
+    bomb = gzip.compress(b"PK\x03\x04" + b"\0" * burn.MIN_INFLATED)
+    assert peak(bomb) < 1 << 20
 
 
 def peak(data: bytes) -> int:

@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
+import bz2
+import lzma
 import struct
 
+import msgpack
 import pytest
 
 from wheelweights import burn, record
-from wheelweights.formats import HEAD_BYTES, Format, format_of, what_it_is
+from wheelweights.formats import HEAD_BYTES, Format, format_of, what_it_is, what_to_do
 from wheelweights.record.layout import preamble
 
+ZSTD = bytes.fromhex("28b52ffd0400") + bytes(9)
+ONNX = [  # as onnx 1.22, torch 2.13 and others write it: who produced it, or nobody and at once the graph
+    bytes.fromhex("08091207") + b"pytorch\x1a\x062.13.0:\xd7\x01\n\\",
+    b'\x08\x03\x12\x04mine\x1a\x031.2"\x02ai(\x052\x03doc:3\n\x0c',
+    b"\x08\x07\x12\x0ctf2onnx 1.16",
+    b"\x08\x0e\x12\0:3\n\x0c\n\x01x",
+    b'\x08\x0e:3\n\x0c\n\x01x\x12\x01y"\x04Relu',
+    b"\x08\x0a:\xd7\x81\x01\n\\",
+]
+NEARLY_ONNX = [  # other messages of Protocol Buffers, and text
+    b"\x08\x01\x12\xd3\x0a\x0a",  # a SavedModel of TensorFlow
+    b"\x08\x01\x12\x05\x0a\x03abc",  # a model of Core ML
+    b"\x08\x03\x10\x0bJ\x18",  # a tensor of ONNX
+    b"\x08\x20\x12\x07pytorch",
+    b"\x08\0\x12\x07pytorch",
+    b"\x08\x09\x12\x07py\0orch",
+    b"\x08\x09\x12\0",
+    b"\x08\x09:\xd7\x01\x12",
+    b"\x08\x09",
+    b"\x08",
+    b"\x08\x08\x08backspaces",
+]
 RECORD = b"\x87\xa6format\xacwheelweights\xa7version\1"
 
 
@@ -53,6 +78,26 @@ def test_tells_a_file_by_its_first_bytes(head: bytes, kind: str) -> None:
         (b"\x89HDF\r\n", Format.HDF5),
         (b"GGUF\3", Format.GGUF),
         (b"\n<HTML>", Format.HTML),
+        (ZSTD, Format.ZSTD),
+        (lzma.compress(b"x"), Format.XZ),
+        (bz2.compress(b"x", 1), Format.BZIP2),
+        (bz2.compress(b""), Format.BZIP2),
+        (b"7z\xbc\xaf\x27\x1c\0\4", Format.SEVEN_ZIP),
+        (b"Rar!\x1a\x07\x01\0", Format.RAR),
+        (b"lmgg\1\0\0\0", Format.GGML),
+        (b"tjgg\3\0\0\0", Format.GGML),
+        (b"\x20\0\0\0TFL3\x14\0 \0", Format.TFLITE),
+        (b"\x38\0\0\0ET12\x65\x68\x30\x30", Format.EXECUTORCH),
+        (msgpack.packb({"params": {"w": 1}}), Format.FLAX),
+        (b'{"a": 1}', Format.JSON),
+        (b'{\n  "weight_map": {', Format.JSON),
+        (b"[[1, 2]]", Format.JSON),
+        (b"{}", Format.JSON),
+        *((head, Format.ONNX) for head in ONNX),
+        *((head, None) for head in NEARLY_ONNX),
+        (b"BZh0" + b"1AY&SY", None),
+        (b"\x20\0\0\0ETC.", None),
+        (b"{ not JSON", None),
         (b"\x84\xa8metadata", None),
         (RECORD[:-20], None),
         (b"hello", None),
@@ -63,6 +108,33 @@ def test_tells_the_format_as_a_value(head: bytes, kind: Format | None) -> None:
     assert format_of((head + b"\0" * HEAD_BYTES)[:HEAD_BYTES]) is (kind if head else None)
     if kind is not None:
         assert what_it_is(head) == kind.value
+
+
+@pytest.mark.parametrize("length", [0x80, 0x8B1F, 0x7A37, 8 + 0x12_08, *range(2, 70)])
+def test_the_length_of_its_header_makes_a_safetensors_file_no_other(length: int) -> None:
+    assert format_of(struct.pack("<Q", length) + b"{}" + b" " * 50) is Format.SAFETENSORS
+
+
+@pytest.mark.parametrize(
+    ("head", "path", "remedy"),
+    [
+        (ZSTD, "model.pt.zst", "Run: zstd -d model.pt.zst"),
+        (ZSTD, "my model.pt", "Run: zstd -d < 'my model.pt' > 'my model.unpacked.pt'"),
+        (lzma.compress(b""), "a/model.pt.xz", "Run: xz -d a/model.pt.xz"),
+        (bz2.compress(b""), "model.pt.bz2", "Run: bunzip2 model.pt.bz2"),
+        (b"\x1f\x8b\x08", "model.pt.gz", "Run: gunzip model.pt.gz"),
+        (b"\x1f\x8b\x08", "model.tar.gz", "Run: tar -xf model.tar.gz"),
+        (b"\x1f\x8b\x08", "model", "Run: gunzip < model > model.unpacked"),
+        (b"Rar!\x1a\x07\x01\0", "model.rar", "Unpack it, and name the checkpoint that is in it."),
+        (ONNX[0], "m.onnx", 'Save the weights in PyTorch: torch.save(model.state_dict(), "model.pt")'),
+        (b"PK\3\4", "model.pt", None),
+        (b"{}", "config.json", None),
+        (b"hello", "model.pt", None),
+        (b"", "model.pt", None),
+    ],
+)
+def test_tells_what_makes_a_checkpoint_of_it(head: bytes, path: str, remedy: str | None) -> None:
+    assert what_to_do(head, path) == remedy
 
 
 def test_no_two_formats_are_called_the_same() -> None:

@@ -166,6 +166,14 @@ def test_the_record_beside_it_lies_beside_the_index(site: Path) -> None:
     assert list(load("big", "model.mpk").beside(golden_path)) == ["input", "output"]
 
 
+def test_verifying_tells_the_bytes_of_all_parts(site: Path) -> None:
+    told: list[int] = []
+    record = load("big", "model.mpk")
+    record.verify(progress=told.append)
+    tensors = {record.raw(key).__array_interface__["data"][0]: record.info(key).nbytes for key in record}
+    assert sum(told) == sum(tensors.values())
+
+
 @pytest.mark.parametrize("part", ["big_weights_1", "big_weights_2"])
 def test_verifying_reads_every_part(site: Path, part: str) -> None:
     path = site / part / "big" / "model.mpk"

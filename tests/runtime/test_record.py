@@ -719,8 +719,22 @@ def test_says_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.chdir(tmp_path)
     write_record("model.mpk", {str(index): sample("int8", (1,)) for index in range(1_001)})
     opened = open_record("model.mpk")
-    assert repr(opened) == "<Record 'model.mpk': 1,001 tensors>"
+    assert repr(opened) == "<Record 'model.mpk': 1,001 tensors, 1.00 kB>"
     assert (opened.path, opened.format, opened.metadata) == ("model.mpk", "wheelweights", {})
+    opened.close()
+    assert repr(opened) == "<Record 'model.mpk': 1,001 tensors, 1.00 kB, closed>"
+
+
+def test_counts_tied_tensors_once_where_it_says_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    array = sample("float32", (100,))
+    write_record("model.mpk", {"a": array, "b": array, "c": sample("int8", (3,)), "d": sample("int8", (0,))})
+    assert repr(open_record("model.mpk")) == "<Record 'model.mpk': 4 tensors, 403 B>"
+
+
+def test_ipython_completes_its_keys(model: Path) -> None:
+    opened = open_record(model)
+    assert opened._ipython_key_completions_() == list(opened)
 
 
 def test_info_says_what_the_header_says(tmp_path: Path) -> None:
@@ -1088,6 +1102,14 @@ def test_verify_is_content_with_every_dtype(model: Path) -> None:
     open_record(model).verify()
     open_record(model, mmap=False).verify()
     open_record(model, widen=True).verify()
+
+
+def test_verify_tells_how_many_bytes_it_has_checked_those_of_tied_tensors_once(tmp_path: Path) -> None:
+    values = sample("int16", (5,))
+    written(tmp_path, {"a": values, "tied": values, "b": sample("int8", (3,)), "empty": sample("int8", (0,))})
+    told: list[int] = []
+    open_record(tmp_path / "model.mpk").verify(progress=told.append)
+    assert told == [10, 3]
 
 
 def test_verify_finds_every_flipped_byte_of_the_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 PULL = "\n  Run: git lfs pull --include model.mpk"
 DAMAGED = "\n  Reinstall the package that ships it; if it is yours, rebuild the wheel."
 CONVERT = "\n  Convert a checkpoint into a record with hatch-wheelweights: wheelweights convert SOURCE OUTPUT"
+SAVE_ARRAYS = '\n  Save its arrays by name: safetensors.numpy.save_file(arrays, "model.safetensors")'
+KERAS = "an HDF5 file (such as a Keras model)"
+GET_ORIGINAL = "\n  Get the checkpoint that it was made from: a .safetensors, .pt or .bin file."
 FIELDS = "expected dtype, shape, offset, crc32 and perhaps source, found something else"
 NUMBERS = "expected whole numbers as offset and crc32 and text as source, found something else"
 SHAPE = "expected a shape of at most 64 dimensions, found something else"
@@ -748,9 +751,15 @@ def test_finds_a_bool_that_is_neither_0_nor_1_when_it_is_read() -> None:
         pytest.param(struct.pack("<Q", 60) + b'{"w":' + bytes(60), "a safetensors file" + CONVERT, id="safetensors"),
         pytest.param(b"<!DOCTYPE html>\n<html>", "an HTML page (a failed download)" + CONVERT, id="HTML"),
         pytest.param(b"\n  <HTML lang=en>", "an HTML page (a failed download)" + CONVERT, id="HTML after a line"),
-        pytest.param(b"\x93NUMPY\1\0", "a NumPy array file" + CONVERT, id="npy"),
-        pytest.param(b"\x89HDF\r\n\x1a\n", "an HDF5 file" + CONVERT, id="HDF5"),
-        pytest.param(b"GGUF\3", "a GGUF file" + CONVERT, id="GGUF"),
+        pytest.param(b"\x93NUMPY\1\0", "a NumPy array file" + SAVE_ARRAYS + ".", id="npy"),
+        pytest.param(
+            b"\x89HDF\r\n\x1a\n",
+            "an HDF5 file (such as a Keras model)" + SAVE_ARRAYS + ", where Keras or h5py can read it.",
+            id="HDF5",
+        ),
+        pytest.param(b"GGUF\3", "a GGUF file (llama.cpp)" + GET_ORIGINAL, id="GGUF"),
+        pytest.param(b"\x28\xb5\x2f\xfd", "a zstd file\n  Run: zstd -d < model.mpk > model.unpacked.mpk", id="zstd"),
+        pytest.param(b'{"a": 1}', "a JSON file" + CONVERT, id="JSON"),
         pytest.param(b"\x1b[2Jhello", r"a file that begins with b'\x1b[2Jhello'" + CONVERT, id="something else"),
         pytest.param(
             b"\x87\xa6format\xacwheel",
@@ -775,7 +784,7 @@ def test_says_that_it_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "folder.mpk").mkdir()
     with pytest.raises(RecordError) as caught:
         open_record("folder.mpk")
-    assert str(caught.value) == "folder.mpk: expected a record, found something that is not a regular file"
+    assert str(caught.value) == "folder.mpk: expected a record, found a folder"
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")

@@ -32,7 +32,7 @@ import numpy as np
 from wheelweights._msgpack import Unpacker, UnpackException
 from wheelweights.dtypes import DTYPES
 from wheelweights.errors import RecordError, backticked, listed, quoted
-from wheelweights.formats import HEAD_BYTES, Format, format_of, what_it_is
+from wheelweights.formats import HEAD_BYTES, Format, format_of, what_it_is, what_to_do
 
 if TYPE_CHECKING:
     import os
@@ -93,8 +93,11 @@ def read(data: bytes | memoryview, *, path: str | os.PathLike[str] | None = None
     Raises RecordError, which names `path`, and the tensor if it is one that is at fault.
     """
     try:
-        is_gzip = format_of(bytes(data[:HEAD_BYTES])) is Format.GZIP
-        return _record(memoryview(_inflated(data) if is_gzip else data))
+        head = bytes(data[:HEAD_BYTES])
+        if format_of(head) is not Format.GZIP:
+            return _record(memoryview(data))
+        _check_packed(data, what_to_do(head, str(path)))
+        return _record(memoryview(_inflated(data)))
     except RecordError as error:
         error.path = path if path is None else str(path)
         raise
@@ -122,6 +125,18 @@ def _record(data: memoryview) -> BurnRecord:
             error.key = key
             raise
     return BurnRecord(tensors, metadata)
+
+
+def _check_packed(data: bytes | memoryview, remedy: str | None) -> None:
+    """Raise RecordError for gzip data of something else, before all of it is inflated; damage is found there."""
+    try:
+        head = zlib.decompressobj(wbits=31).decompress(data[:_CHUNK], HEAD_BYTES)
+    except zlib.error:
+        return
+    if head and format_of(head) is not Format.BURN_RECORD:
+        raise RecordError(
+            f"expected a record written by Burn in this gzip file, found {what_it_is(head)}", remedy=remedy
+        )
 
 
 def _inflated(data: bytes | memoryview) -> bytes:

@@ -23,6 +23,7 @@ __all__ = [
     "backticked",
     "counted",
     "did_you_mean",
+    "human_size",
     "listed",
     "nearest",
     "printable",
@@ -133,6 +134,16 @@ def counted(count: int, what: str) -> str:
     """Return a number with the thing it counts: "1 missing key", "2 mismatches", "1,024 tensors"."""
     plural = "" if count == 1 else "es" if what.endswith(("s", "x", "z", "ch", "sh")) else "s"
     return f"{count:,} {what}{plural}"
+
+
+def human_size(size: int) -> str:
+    """Return a number of bytes with three digits or more: `288 B`, `45.1 kB`, `1.34 GB`."""
+    amount = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 999.5:
+            return f"{size} B" if unit == "B" else f"{amount:#.3g} {unit}".replace(". ", " ")
+        amount /= 1000
+    return f"{amount:,.2f} TB"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:

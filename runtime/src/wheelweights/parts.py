@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from wheelweights.record import TensorInfo
-    from wheelweights.record.mapping import Raw
+    from wheelweights.record.mapping import Progress, Raw
 
 __all__ = ["Part", "join", "parts_of"]
 
@@ -132,11 +132,11 @@ class _Joined:
         parts = {id(record): record.writable() for record in self._parts()}
         return lambda key: parts[id(self.homes[key])](key)
 
-    def verify(self) -> None:
+    def verify(self, progress: Progress | None) -> None:
         """Check every byte of the index and of all parts."""
-        self.index.verify()
+        self.index.verify(progress=progress)
         for record in self._parts():
-            record.verify()
+            record.verify(progress=progress)
 
     def _parts(self) -> Iterable[Record]:
         return {id(record): record for record in self.homes.values()}.values()

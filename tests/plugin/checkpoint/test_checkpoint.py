@@ -21,6 +21,7 @@ from making.sparse import GIGABYTE, sparse_safetensors, sparse_zip
 from making.values import FLOATS, VALUES
 from making.zips import Member, zip_archive
 from wheelweights.dtypes import numpy_dtype
+from wheelweights.errors import human_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,10 +91,16 @@ def kind(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     return str(request.param)
 
 
+def test_says_that_it_is_closed(kind: str) -> None:
+    checkpoint = open_checkpoint("model")
+    checkpoint.close()
+    assert repr(checkpoint) == f"<Checkpoint 'model': {kind}, {human_size(checkpoint.path.stat().st_size)}, closed>"
+
+
 def test_tells_the_container(kind: str, tmp_path: Path) -> None:
     checkpoint = open_checkpoint("model")
     assert checkpoint.kind == kind
-    assert repr(checkpoint) == f"<Checkpoint 'model': {kind}>"
+    assert repr(checkpoint) == f"<Checkpoint 'model': {kind}, {human_size(checkpoint.path.stat().st_size)}>"
     assert (str(checkpoint.path), checkpoint.files, checkpoint.warnings) == ("model", (checkpoint.path,), ())
     assert open_checkpoint(tmp_path / "model").kind == kind
 
@@ -263,10 +270,30 @@ LFS = b"version https://git-lfs.github.com/spec/v1\n"
             "  Save the weights with torch.save(state_dict, path), or as .safetensors.",
             id="pickle",
         ),
-        pytest.param(b"\x1f\x8b\x08\0", "expected a checkpoint, found a gzip file" + GIVE, id="gzip"),
-        pytest.param(b"\x89HDF\r\n\x1a\n", "expected a checkpoint, found an HDF5 file" + GIVE, id="HDF5"),
-        pytest.param(b"\x93NUMPY\1\0", "expected a checkpoint, found a NumPy array file" + GIVE, id="npy"),
-        pytest.param(b"GGUF\3\0\0\0", "expected a checkpoint, found a GGUF file" + GIVE, id="GGUF"),
+        pytest.param(
+            b"\x1f\x8b\x08\0",
+            "expected a checkpoint, found a gzip file\n  Run: gunzip < model.pt > model.unpacked.pt",
+            id="gzip",
+        ),
+        pytest.param(
+            b"\x89HDF\r\n\x1a\n",
+            "expected a checkpoint, found an HDF5 file (such as a Keras model)\n"
+            '  Save its arrays by name: safetensors.numpy.save_file(arrays, "model.safetensors"), '
+            "where Keras or h5py can read it.",
+            id="HDF5",
+        ),
+        pytest.param(
+            b"\x93NUMPY\1\0",
+            "expected a checkpoint, found a NumPy array file\n"
+            '  Save its arrays by name: safetensors.numpy.save_file(arrays, "model.safetensors").',
+            id="npy",
+        ),
+        pytest.param(
+            b"GGUF\3\0\0\0",
+            "expected a checkpoint, found a GGUF file (llama.cpp)\n"
+            "  Get the checkpoint that it was made from: a .safetensors, .pt or .bin file.",
+            id="GGUF",
+        ),
         pytest.param(
             b"\x87\xa6format\xacwheelweights\xa7version\1" + bytes(64),
             "expected a checkpoint, found a wheelweights record" + GIVE,

@@ -11,6 +11,7 @@ from hatch_wheelweights.checkpoint import READERS, OpenFile, read
 from hatch_wheelweights.checkpoint.files import open_file
 from hatch_wheelweights.checkpoint.zip import ZipArchive
 from hatch_wheelweights.checkpoint.zip_layouts import LAYOUTS
+from hatch_wheelweights.checkpoint.zip_members import checked_members
 from hatch_wheelweights.errors import CheckpointError
 from making.checkpoints import (
     exported,
@@ -93,7 +94,8 @@ def test_the_first_layout_that_recognises_an_archive_reads_it(
     tmp_path: Path, data: bytes, recognised: list[str]
 ) -> None:
     (tmp_path / "model").write_bytes(data)
-    archive = ZipArchive(open_file(tmp_path / "model"))
+    opened = open_file(tmp_path / "model")
+    archive = ZipArchive(opened, checked_members(opened))
     assert [layout.kind for layout in LAYOUTS if layout.recognises(archive)] == recognised
     if recognised:
         assert read(tmp_path / "model").kind == recognised[0]

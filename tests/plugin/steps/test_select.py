@@ -183,14 +183,50 @@ def test_never_takes_the_state_of_an_optimizer_for_a_model():
         "expected a state_dict, found `epoch` (int), `model` (1 tensor), `optimizer` (state of an optimizer)\n"
         '  Pass top_level_key=["model", "net"].'
     )
-    assert _refusal(optimizer) == (
-        "expected a state_dict, found the state of an optimizer\n"
-        '  Save it again where torch is installed: torch.save(model.state_dict(), "model.pt")'
-    )
-    assert _refusal({"optimizer": optimizer, "epoch": 3}).endswith(
-        "Set top_level_key to the key, or the list of nested keys, that holds the tensors."
-    )
     assert _keys({"optimizer": optimizer}, ["optimizer", "state"]) == ["0.exp_avg"]
+
+
+OPTIMIZER = {"state": {0: {"exp_avg": T}}, "param_groups": [{"lr": 0.1}]}
+SCHEDULER = {"base_lrs": [0.1], "last_epoch": 3, "_last_lr": [0.1]}
+
+
+@pytest.mark.parametrize(
+    ("tree", "found"),
+    [
+        (OPTIMIZER, "the state of an optimizer"),
+        (SCHEDULER, "the state of a scheduler"),
+        ([OPTIMIZER, OPTIMIZER], "the states of optimizers"),
+        ({"optimizer": OPTIMIZER}, "the state of an optimizer (`optimizer`) and no model"),
+        ({"optimizer": OPTIMIZER, "epoch": 3}, "the state of an optimizer (`optimizer`) and no model"),
+        ({"opt": {"state": {}, "param_groups": [{}]}}, "the state of an optimizer (`opt`) and no model"),
+        (
+            {"o": [OPTIMIZER], "s": [SCHEDULER, SCHEDULER]},
+            "the state of an optimizer (`o`), the states of schedulers (`s`) and no model",
+        ),
+        (
+            Opaque("torch.optim.adam", "Adam", state={"state": {}, "param_groups": []}),
+            "a whole optimizer (`torch.optim.adam.Adam`)",
+        ),
+    ],
+    ids=str,
+)
+def test_says_that_only_the_state_of_training_is_there(tree, found):
+    assert _refusal(tree) == (
+        f"expected a state_dict, found {found}\n"
+        '  Save the model itself where torch is installed: torch.save(model.state_dict(), "model.pt")'
+    )
+
+
+def test_what_can_be_a_model_is_not_passed_over_for_the_state_of_training():
+    assert _refusal({"optimizer": OPTIMIZER, "net": {"w": T}}) == (
+        "expected a state_dict, found `net` (1 tensor), `optimizer` (state of an optimizer)\n"
+        '  Pass top_level_key="net".'
+    )
+    assert _refusal({"optimizer": OPTIMIZER, "scheduler": SCHEDULER, "net": Opaque("mine", "Net")}) == (
+        "expected a state_dict, found `net` (`mine.Net`), `optimizer` (state of an optimizer), "
+        "`scheduler` (state of a scheduler)\n"
+        "  Set top_level_key to the key, or the list of nested keys, that holds the tensors."
+    )
 
 
 def test_names_the_near_key_where_the_top_level_key_is_missing():

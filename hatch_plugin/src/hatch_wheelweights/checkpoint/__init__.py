@@ -15,11 +15,12 @@ from hatch_wheelweights.checkpoint import legacy, safetensors, sharded, tar, zip
 from hatch_wheelweights.checkpoint.contents import Contents, naming
 from hatch_wheelweights.checkpoint.cost import Account, collecting_later
 from hatch_wheelweights.checkpoint.files import OpenFile, digest, open_file
+from hatch_wheelweights.checkpoint.foreign import refuse_other
 from hatch_wheelweights.checkpoint.nodes import Global, Opaque
 from hatch_wheelweights.checkpoint.tensors import LazyTensor
 from hatch_wheelweights.errors import CheckpointError, Run
 from wheelweights.errors import printable
-from wheelweights.formats import HEAD_BYTES, Format, format_of, what_it_is
+from wheelweights.formats import HEAD_BYTES, Format, format_of, what_it_is, what_to_do
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -74,7 +75,7 @@ def read(path: Path) -> Contents:
 
     Raises CheckpointError, after closing them, for whatever is not a well-formed checkpoint.
     """
-    sharded.refuse_distributed(path)
+    refuse_other(path)
     contents = _read(path, READERS, Account(0))
     alone = sharded.warning_of_name(path.name)
     return replace(contents, warnings=(*contents.warnings, alone)) if alone else contents
@@ -108,7 +109,8 @@ def _not_a_checkpoint(opened: OpenFile) -> CheckpointError:
         )
     return CheckpointError(
         f"expected a checkpoint, found {what_it_is(head)}",
-        remedy="Give a .pt, .pth, .bin, .ckpt or .safetensors file, or an index.json of shards.",
+        remedy=what_to_do(head, str(opened.path))
+        or "Give a .pt, .pth, .bin, .ckpt or .safetensors file, or an index.json of shards.",
     )
 
 

@@ -1,22 +1,32 @@
-"""Files that are not there because something keeps them elsewhere, and the command that fetches them.
+"""Files that are not there: what keeps them elsewhere and the command that fetches them, or the name that is meant.
 
 Weights are rarely in a repository themselves: git-annex and DVC leave links in their place, or a small file beside it.
-A link that leads nowhere and a file of DVC's tell which it is. Reads links and asks the system; opens nothing (what a
-pointer file says, whoever opens it tells).
+A link that leads nowhere and a file of DVC's tell which it is. Any other path may be misspelt. Reads links and lists
+folders; opens nothing (what a pointer file says, whoever opens it tells).
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from wheelweights.errors import printable
+from wheelweights.nearby import meant_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["fetching"]
+__all__ = ["CHECKPOINT_SUFFIXES", "fetching", "remedy_for"]
+
+CHECKPOINT_SUFFIXES: Final = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".index.json", ".tar", ".mpk", ".mpk.gz")
+_SUFFIXES: Final = (*CHECKPOINT_SUFFIXES, ".whl", ".npz")
+
+
+def remedy_for(file: Path, shown: str) -> str:
+    """Return the remedy for a file that cannot be opened: the command that fetches it, or the path that is meant."""
+    return fetching(file, shown) or meant_file(os.fspath(file), _SUFFIXES) or "Check the path."
 
 
 def fetching(file: Path, shown: str) -> str | None:

@@ -1,25 +1,23 @@
 """Sharded checkpoints: the `*.index.json` that transformers writes beside the shards.
 
 Knows the index (`{"weight_map": {key: file}}`) and what a shard may hold; how a shard is read, the caller tells.
-Knows the names of what torch.distributed.checkpoint saves, which is not read here.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import shlex
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from hatch_wheelweights.checkpoint import strict_json
 from hatch_wheelweights.checkpoint.contents import Contents, naming
+from hatch_wheelweights.checkpoint.foreign import name_another
 from hatch_wheelweights.checkpoint.nodes import described
 from hatch_wheelweights.checkpoint.tensors import LazyTensor
 from hatch_wheelweights.checkpoint.values import Ordered, is_dict
-from hatch_wheelweights.errors import CheckpointError, Run
-from wheelweights.errors import backticked, listed, printable, quoted
+from hatch_wheelweights.errors import CheckpointError
+from wheelweights.errors import backticked, listed, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
     from hatch_wheelweights.checkpoint.cost import Account
     from hatch_wheelweights.checkpoint.files import OpenFile
 
-__all__ = ["read", "recognises", "refuse", "refuse_distributed", "warning_of_name"]
+__all__ = ["read", "recognises", "refuse", "warning_of_name"]
 
 MAX_INDEX: Final = 64 << 20
 MAX_SHARDS: Final = 10_000
@@ -83,25 +81,6 @@ def warning_of_name(name: str) -> str | None:
     return f"{fact}: give the index.json beside it"
 
 
-def refuse_distributed(path: Path) -> None:
-    """Raise CheckpointError for what torch.distributed.checkpoint saves, told by its names alone.
-
-    That is a folder with `.metadata`, a pickle of the names, and files `*.distcp`, each of many small checkpoints.
-    """
-    is_part = path.suffix == ".distcp" or path.name == ".metadata"
-    folder = path.parent if is_part else path
-    if not os.path.isfile(path if is_part else folder / ".metadata"):  # noqa: PTH113 (`is_file` raises for a long name)
-        return
-    part = "a file of a distributed checkpoint" if is_part else "the folder of a distributed checkpoint"
-    raise CheckpointError(
-        f"expected a checkpoint of one file, found {part} (torch.distributed.checkpoint)",
-        remedy=Run(
-            "python -m torch.distributed.checkpoint.format_utils dcp_to_torch "
-            f"{printable(shlex.quote(str(folder)))} model.pt"
-        ),
-    )
-
-
 def refuse(_: OpenFile) -> Contents:
     """Raise CheckpointError for an index among the shards: indexes that name each other would never end."""
     raise CheckpointError("expected a shard, found another index of shards")
@@ -119,7 +98,7 @@ def _weight_map(data: OpenFile) -> dict[str, str]:
     if not is_dict(weight_map) or not weight_map or not all(isinstance(name, str) for name in weight_map.values()):
         raise CheckpointError(
             "expected a checkpoint or an index of shards, found JSON without `weight_map`",
-            remedy="Give the checkpoint itself.",
+            remedy=name_another(data.path) or "Give the checkpoint itself.",
         )
     for name in weight_map.values():
         _check_name(name)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import re
-import tempfile
 import threading
 import weakref
 from mmap import ACCESS_READ, mmap
@@ -18,7 +17,7 @@ import numpy as np
 
 from hatch_wheelweights.checkpoint.remedies import DAMAGED, GET_AGAIN
 from hatch_wheelweights.checkpoint.tensors import Storage
-from hatch_wheelweights.checkpoint.zip_members import AGAIN, DEFLATED, checked_members, contents
+from hatch_wheelweights.checkpoint.zip_members import AGAIN, DEFLATED, contents
 from hatch_wheelweights.deflate import crc32
 from hatch_wheelweights.errors import CheckpointError
 from wheelweights.errors import backticked, quoted
@@ -40,17 +39,17 @@ _CHUNK: Final = 1 << 20
 
 
 class ZipArchive:
-    """The members of a zip file below its one top folder, checked as a whole.
+    """The members of a zip file, which have been checked, below its one top folder.
 
     `members` maps names (without the top folder) to members as they lie in the file. Storages are views of the map
     where they are stored, and of a temporary file where they are deflated: each is inflated once, when it is first
     read.
     """
 
-    def __init__(self, data: OpenFile) -> None:
+    def __init__(self, data: OpenFile, members: list[Member]) -> None:
         self._data = data
         self.account = data.account
-        self.root, self.members = _below_root(checked_members(data))
+        self.root, self.members = _below_root(members)
         self.unchecked = _has_no_checksums(self.members)
         self._spill: _Spill | None = None
 
@@ -151,6 +150,8 @@ class _Spill:
                 self._offsets[member.name] = offset
                 offset += -(-member.size // 64) * 64
         self._size = max(offset, 1)
+        import tempfile  # noqa: PLC0415 (rarely needed)
+
         try:
             self._file = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as this object)
             self._file.truncate(self._size)

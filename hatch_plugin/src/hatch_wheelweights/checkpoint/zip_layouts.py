@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hatch_wheelweights.checkpoint import pt2, pytorch_zip, torchscript
 from hatch_wheelweights.checkpoint.contents import Contents, unused_storages
+from hatch_wheelweights.checkpoint.foreign import refuse_archive
 from hatch_wheelweights.checkpoint.remedies import UNPACK
 from hatch_wheelweights.checkpoint.zip import ZipArchive
+from hatch_wheelweights.checkpoint.zip_members import checked_members
 from hatch_wheelweights.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -45,12 +47,21 @@ def recognises(data: OpenFile) -> bool:
 
 def read(opened: OpenFile) -> Contents:
     """Return what a zip archive of torch holds, whichever of its layouts it has."""
-    archive = ZipArchive(opened)
+    members = checked_members(opened)
+    refuse_archive({member.name for member in members})
+    archive = ZipArchive(opened, members)
     for layout in LAYOUTS:
         if layout.recognises(archive):
             found = layout.read(archive)
             warnings = tuple(_warnings(archive, found.unused))
-            return Contents(layout.kind, found.tree, warnings, storages=found.storages, files=(opened,))
+            return Contents(
+                layout.kind,
+                found.tree,
+                warnings,
+                storages=found.storages,
+                module_classes=found.module_classes,
+                files=(opened,),
+            )
     raise _no_layout(archive)
 
 

@@ -9,9 +9,10 @@ import os
 import stat
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-from hatch_wheelweights.checkpoint.absent import fetching
+from hatch_wheelweights.checkpoint.absent import remedy_for
+from hatch_wheelweights.checkpoint.foreign import refuse_other
 from hatch_wheelweights.errors import CheckpointError, ConfigError, Fault, Option, Words
 from hatch_wheelweights.looking.wheels import WHEEL_AGAIN, Wheel, is_listing, may_be_wheel, open_wheel
 from hatch_wheelweights.opening import Checkpoint, open_checkpoint
@@ -35,6 +36,8 @@ __all__ = [
     "require_checkpoint",
     "size_of",
 ]
+
+_EXPECTED: Final = "a checkpoint, a record or a wheel"
 
 AnyFile: TypeAlias = "Checkpoint | Record | Wheel"
 
@@ -122,18 +125,17 @@ def _split_at_wheel(path: str) -> tuple[str, str]:
 def _head(path: str) -> bytes:
     """Return the first bytes of a file; raise CheckpointError where there is no file to read."""
     try:
-        mode = os.stat(path).st_mode  # noqa: PTH116 (a pipe would block when it is opened)
-        if not stat.S_ISREG(mode):
-            found = "a folder" if stat.S_ISDIR(mode) else "something that is not a regular file"
-            raise CheckpointError(f"expected a checkpoint, a record or a wheel, found {found}", path=path)
+        refuse_other(Path(path), _EXPECTED)
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 (a pipe would block when it is opened)
+            raise CheckpointError(f"expected {_EXPECTED}, found something that is not a regular file")
         with Path(path).open("rb") as file:
             return file.read(HEAD_BYTES)
     except (OSError, ValueError) as error:
         if isinstance(error, CheckpointError):
+            error.path = path
             raise
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        remedy = fetching(Path(path), path) if isinstance(error, OSError) else None
-        raise CheckpointError(f"cannot be opened: {reason}", path=path, remedy=remedy or "Check the path.") from error
+        raise CheckpointError(f"cannot be opened: {reason}", path=path, remedy=remedy_for(Path(path), path)) from error
 
 
 def _is_wheel(path: str) -> bool:

@@ -11,7 +11,7 @@ import shlex
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
-from hatch_wheelweights.checkpoint.absent import fetching
+from hatch_wheelweights.checkpoint.absent import CHECKPOINT_SUFFIXES, fetching
 from wheelweights.errors import backticked, did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["is_unpacked_sdist", "note_missing", "outside"]
 
-CHECKPOINT_SUFFIXES: Final = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".index.json", ".tar", ".mpk", ".mpk.gz")
 MAX_LOOKED_AT: Final = 10_000  # files, when looking for what may have been meant
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from hatch_wheelweights.checkpoint import Account
 
-__all__ = ["NO_CODE", "select", "whole_model_error"]
+__all__ = ["NO_CODE", "likely_parts", "select", "whole_model_error"]
 
 MAX_WRAPPERS: Final = 6  # levels that are searched for what could be meant
 MAX_SEARCHED: Final = 1_000  # nodes on each of them
@@ -32,6 +32,7 @@ MAX_OPENED: Final = 32  # objects
 
 NO_CODE: Final = "No code from the file is run, so the class cannot be rebuilt here."
 _SAVE_IN_A_DICT: Final = 'Save tensors in a dict: torch.save({"weight": tensor}, "model.pt")'
+_SAVE_THE_MODEL: Final = 'Save the model itself where torch is installed: torch.save(model.state_dict(), "model.pt")'
 _SAVE_AGAIN: Final = 'Save it again where torch is installed: torch.save(model.state_dict(), "model.pt")'
 
 
@@ -71,6 +72,8 @@ def _require_tensors(part: Survey, keys: Sequence[str]) -> None:
         )
     if is_module(node) and not part.whole_model:
         raise whole_model_error(node, where)
+    if not keys and (training := _state_of_training(part)):
+        raise CheckpointError(f"expected a state_dict, found {training}", remedy=_SAVE_THE_MODEL)
     content = part[node]
     if not keys and isinstance(node, Opaque) and children_of(node, whole_model=True) is None:
         raise _no_state_dict(part, keys)
@@ -117,8 +120,6 @@ def _remedy_below(part: Survey, above: Sequence[str]) -> Do | Set | None:
 def _require_state_dict(part: Survey) -> None:
     """Raise CheckpointError unless the root holds a tensor directly, or nothing but tensors below several names."""
     children = part.parts(part.root)
-    if is_optimizer_state(part.root):
-        raise CheckpointError("expected a state_dict, found the state of an optimizer", remedy=_SAVE_AGAIN)
     if _has_direct_tensor(part.root, part) or is_module(part.root):
         return
     # One dict in another is a state_dict in its wrapper; a list of tensors has no other name than its key
@@ -130,9 +131,44 @@ def _require_state_dict(part: Survey) -> None:
         )
 
 
+# What training keeps besides the model
+
+
 def is_optimizer_state(node: Any) -> bool:
     """Tell whether a node is what `state_dict()` of a torch optimizer gives: tensors, but not those of a model."""
     return is_dict(node) and "state" in node and isinstance(node.get("param_groups"), list)
+
+
+def _is_scheduler_state(node: Any) -> bool:
+    """Tell whether a node is what `state_dict()` of one of torch's schedulers of learning rates gives."""
+    return is_dict(node) and "last_epoch" in node and not {"_last_lr", "base_lrs"}.isdisjoint(node)
+
+
+def _state_of_training(part: Survey) -> str | None:
+    """Return what a part is that holds an optimizer, or states of training, and no tensor besides; None for others."""
+    if isinstance(part.root, Opaque) and part.root.module.startswith("torch.optim."):
+        return f"a whole optimizer ({backticked(part.root)})"
+    if alone := _called(part.root):
+        return alone
+    if _has_direct_tensor(part.root, part):
+        return None
+    children = part.parts(part.root)
+    called = {name: called for name, value in children.items() if (called := _called(value))}
+    others = (value for name, value in children.items() if name not in called)
+    if not called or any(part[value].tensors or part[value].foreign or is_module(value) for value in others):
+        return None
+    shown = [f"{what} ({backticked(name)})" for name, what in islice(called.items(), SHOWN_ITEMS)]
+    return f"{', '.join(shown)} and no model"
+
+
+def _called(value: Any) -> str | None:
+    """Return what a message calls a state of training, or a list of such; None for anything else."""
+    states: Sequence[Any] = value if is_sequence(value) and value else [value]
+    if all(map(is_optimizer_state, states)):
+        return "the state of an optimizer" if len(states) == 1 else "the states of optimizers"
+    if all(map(_is_scheduler_state, states)):
+        return "the state of a scheduler" if len(states) == 1 else "the states of schedulers"
+    return None
 
 
 def _wrapped(node: Any, part: Survey) -> tuple[str, Any] | None:
@@ -145,6 +181,11 @@ def _wrapped(node: Any, part: Survey) -> tuple[str, Any] | None:
 # What could be meant
 
 _Path: TypeAlias = "tuple[str, ...]"
+
+
+def likely_parts(tree: Any, account: Account) -> tuple[_Path, ...]:
+    """Return the paths of the parts of a tree that could be meant as the state_dict, where it is none itself."""
+    return tuple(_candidates(Survey(tree, whole_model=False, account=account)))
 
 
 def _candidates(part: Survey) -> dict[_Path, Any]:
@@ -285,6 +326,8 @@ def _kind(value: Any, part: Survey) -> str:
         return f"whole model {backticked(value)}"
     if is_optimizer_state(value):
         return "state of an optimizer"
+    if _is_scheduler_state(value):
+        return "state of a scheduler"
     if _all_tensors(value, part):
         return counted(part[value].tensors, "tensor")
     return backticked(value) if isinstance(value, (Global, Opaque)) else type_name(value)

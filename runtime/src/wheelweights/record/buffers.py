@@ -6,7 +6,7 @@ Nothing is touched before it is needed: of a mapped file, the pages of a tensor 
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from wheelweights.errors import quoted
 from wheelweights.record.faults import damaged, malformed
@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from wheelweights.record.mapping import Raw, TensorInfo
+    from wheelweights.record.mapping import Progress, Raw, TensorInfo
 
 __all__ = ["Buffers"]
+
+PIECE_BYTES: Final = 16 << 20  # checked between two calls of `progress`
 
 
 class Buffers:
@@ -54,18 +56,18 @@ class Buffers:
         """Return a function that gives payloads as `raw` does, out of memory of its own that can be written to."""
         return Buffers(writable(self._data), self._header_size, self._infos, path=self._path).raw
 
-    def verify(self) -> None:
+    def verify(self, progress: Progress | None) -> None:
         """Check every byte: the header, and the mark, checksum, bools and zeros of each buffer."""
         check_checksum(self._data[: self._header_size].tobytes(), path=self._path)
         seen = set[int]()
         for key, info in self._infos.items():
             if _begin(info) not in seen:  # tied tensors have one buffer
                 seen.add(_begin(info))
-                self._verify(key, info)
+                self._verify(key, info, progress)
 
-    def _verify(self, key: str, info: TensorInfo) -> None:
+    def _verify(self, key: str, info: TensorInfo, progress: Progress | None) -> None:
         raw = self.raw(key)
-        found = zlib.crc32(raw.data)
+        found = _crc32(raw, progress)
         if found != info.crc32:
             fact = f"damaged: expected CRC-32 {info.crc32:08x}, found {found:08x}"
             raise damaged(fact, key, path=self._path, expected=info.crc32, found=found)
@@ -76,6 +78,16 @@ class Buffers:
         if zeros.any():
             fact = f"expected zeros after the values, found {quoted(bytes(zeros[:16]))}"
             raise damaged(fact, key, path=self._path)
+
+
+def _crc32(raw: NDArray[np.uint8], progress: Progress | None) -> int:
+    crc = 0
+    for start in range(0, raw.size, PIECE_BYTES):
+        piece = raw[start : start + PIECE_BYTES]
+        crc = zlib.crc32(piece.data, crc)
+        if progress is not None:
+            progress(piece.size)
+    return crc
 
 
 def _begin(info: TensorInfo) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, overload
 from weakref import WeakValueDictionary
 
 from wheelweights.dtypes import DTYPES, numpy_dtype, widen
-from wheelweights.errors import DtypeError, RecordError
+from wheelweights.errors import DtypeError, RecordError, counted, human_size
 from wheelweights.record.faults import damaged
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     Values: TypeAlias = tuple[int, str, tuple[int, ...]]
     Raw: TypeAlias = Callable[[str], "NDArray[np.uint8]"]
+    Progress: TypeAlias = Callable[[int], object]
     # What `__reduce__` returns; the first argument is the record's path or name
     Reopen: TypeAlias = tuple[Callable[..., "Record"], tuple[Any, ...]]
 
@@ -53,7 +54,7 @@ class Stored(Protocol):
         """Return a function like `raw` whose bytes are in memory of its own and can be written to."""
         ...
 
-    def verify(self) -> None:
+    def verify(self, progress: Progress | None) -> None:
         """Check every byte."""
         ...
 
@@ -141,7 +142,17 @@ class Record(Mapping[str, "NDArray[Any]"]):
         return object.__hash__(self)
 
     def __repr__(self) -> str:
-        return f"<Record {self.path!r}: {len(self):,} tensors>"
+        # Tied tensors have one place; parts of a record have places of their own, told apart by the checksums
+        stored = {
+            (info.offset, info.nbytes, key if info.crc32 is None else info.crc32): info.nbytes
+            for key, info in self._infos.items()
+        }
+        tensors = f"{counted(len(self), 'tensor')}, {human_size(sum(stored.values()))}"
+        return f"<Record {self.path!r}: {tensors}{', closed' if self._stored is None else ''}>"
+
+    def _ipython_key_completions_(self) -> list[str]:
+        """Return the keys, which IPython and Jupyter complete after `record["`."""
+        return list(self._infos)
 
     def info(self, key: str) -> TensorInfo:
         """Return what the header says of a tensor, without touching its bytes.
@@ -207,12 +218,13 @@ class Record(Mapping[str, "NDArray[Any]"]):
         function, (name, *way) = self._reopen
         return function(renamed(name), *way)
 
-    def verify(self) -> None:
+    def verify(self, *, progress: Progress | None = None) -> None:
         """Read every byte and check it: the header, the marks and zeros between the tensors, CRC-32 and bools.
 
-        Raises RecordError for the first fault. A record that Burn wrote has no checksums: opening checked it whole.
+        `progress` is called with the bytes of tensors that were checked since the last call, 16 MiB at most. Raises
+        RecordError for the first fault. A record that Burn wrote has no checksums: opening checked it whole.
         """
-        self._open().verify()
+        self._open().verify(progress)
 
     def close(self) -> None:
         """Let go of the file. Arrays taken from the record keep it mapped and stay valid."""

@@ -13,7 +13,7 @@ from io import BufferedReader, FileIO
 from typing import TYPE_CHECKING, Final
 
 from wheelweights.errors import MissingRecordError, RecordError, backticked, printable, quoted
-from wheelweights.formats import HEAD_BYTES, Format, format_of, what_it_is
+from wheelweights.formats import HEAD_BYTES, Format, format_of, what_it_is, what_to_do
 from wheelweights.record.buffers import Buffers
 from wheelweights.record.faults import REINSTALL, damaged, malformed, truncated
 from wheelweights.record.header import Header, check_checksum, read_header
@@ -36,14 +36,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from wheelweights.burn import BurnRecord
-    from wheelweights.record.mapping import Raw, Reopen
+    from wheelweights.record.mapping import Progress, Raw, Reopen
 
 __all__ = ["open_record", "read_record", "recognises"]
 
 
 _INDEX: Final = "expected a record with tensors, found the index of one whose tensors are in distributions of their own"
+_SUFFIXES: Final = (".mpk", ".mpk.gz")
 _READ_AHEAD: Final = 4096  # at most, behind the header
 _CUT: Final = "the file was cut while it was read"
+_CONVERT: Final = "Convert a checkpoint into a record with hatch-wheelweights: wheelweights convert SOURCE OUTPUT"
 
 
 def recognises(head: bytes) -> bool:
@@ -72,8 +74,10 @@ def open_record(
     """
     shown = os.fspath(path)
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 (a pipe would block when it is opened)
-            raise RecordError("expected a record, found something that is not a regular file")
+        mode = os.stat(path).st_mode  # noqa: PTH116 (a pipe would block when it is opened)
+        if not stat.S_ISREG(mode):
+            found = "a folder" if stat.S_ISDIR(mode) else "something that is not a regular file"
+            raise RecordError(f"expected a record, found {found}")
         absolute = os.path.abspath(shown)  # noqa: PTH100
         with BufferedReader(FileIO(path), _READ_AHEAD) as file:
             size = os.fstat(file.fileno()).st_size
@@ -89,8 +93,12 @@ def open_record(
             error.path = error.path or shown
             raise
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        kind = MissingRecordError if isinstance(error, FileNotFoundError) else RecordError
-        raise kind(f"cannot be opened: {reason}", path=shown) from error
+        if isinstance(error, FileNotFoundError):
+            from wheelweights.nearby import meant_file  # noqa: PLC0415 (only for an error)
+
+            remedy = meant_file(shown, _SUFFIXES)
+            raise MissingRecordError(f"cannot be opened: {reason}", path=shown, remedy=remedy) from error
+        raise RecordError(f"cannot be opened: {reason}", path=shown) from error
 
 
 def _reopened(path: str, mmap: bool, widen: bool, verify: bool, index: bool) -> Record:
@@ -194,7 +202,7 @@ class _BurnTensors:
 
         return cache(copied)
 
-    def verify(self) -> None:
+    def verify(self, progress: Progress | None) -> None:
         """Check nothing: there is nothing to check it by."""
 
 
@@ -207,7 +215,7 @@ def _instead(head: bytes, path: str) -> str:
         case Format.EMPTY:
             return REINSTALL
         case _:
-            return "Convert a checkpoint into a record with hatch-wheelweights: wheelweights convert SOURCE OUTPUT"
+            return what_to_do(head, path) or _CONVERT
 
 
 # The header
