@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the writers of the tests
 with atheris.instrument_imports(include=["hatch_wheelweights", "wheelweights"]):
     import hatch_wheelweights.steps.pipeline  # noqa: F401  (imported late otherwise, and not instrumented)
     from hatch_wheelweights import open_checkpoint
+    from hatch_wheelweights.options.model import TensorOptions
     from wheelweights.errors import WheelweightsError
 
 from containers import CONTAINERS
@@ -42,6 +43,8 @@ def read_everything(path: Path) -> None:
                     if tensor.nbytes <= MAX_TENSOR_BYTES:
                         with contextlib.suppress(WheelweightsError):
                             assert tensor.numpy().shape == tensor.shape
+        with contextlib.suppress(WheelweightsError):
+            checkpoint.module_classes(TensorOptions())
         repr(checkpoint.tree)
 
 

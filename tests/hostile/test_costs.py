@@ -16,6 +16,7 @@ import pytest
 import hatch_wheelweights.checkpoint as room
 from hatch_wheelweights import convert, opening
 from hatch_wheelweights.checkpoint import cost
+from hatch_wheelweights.options.model import TensorOptions
 from looking.opening import BUDGET_BYTES, BUDGET_RATIO, unless_it_hangs
 from making.costly import COSTLY, HONEST
 from wheelweights import WheelweightsError
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
     from making.costly import Costly
 
 CHECKPOINTS = {name: costly for name, costly in COSTLY.items() if not costly.file.endswith((".mpk", ".mpk.gz", ".whl"))}
+WITH_MODULES = [
+    name
+    for name in CHECKPOINTS
+    if name.startswith(("scripted", "torchscript", "exported", "settings", "shared", "unknown", "long"))
+    or "modules" in name
+]
 QUICK, LARGE = 40, 12  # the parts of `n` that the fast and the slow tests take: tracing memory is slow
 FACTOR = 2.5  # above what any file may cost: below it, twice the size may well cost four times as much
 
@@ -80,13 +87,29 @@ def opened(path: Path, costly: Costly) -> str:
     return ""
 
 
-def check(costly: Costly, n: int, folder: Path, charged: Callable[[], tuple[int, int]]) -> None:
+def with_module_classes(path: Path, _: Costly) -> str:
+    """Open a checkpoint and take the classes of its modules; return the refusal, if there is one."""
+    try:
+        with opening.open_checkpoint(path) as checkpoint:
+            checkpoint.module_classes(TensorOptions())
+    except WheelweightsError as error:
+        return str(error)
+    return ""
+
+
+def check(
+    costly: Costly,
+    n: int,
+    folder: Path,
+    charged: Callable[[], tuple[int, int]],
+    use: Callable[[Path, Costly], str] = opened,
+) -> None:
     costs: list[tuple[int, int]] = []
     for times in (1, 2):
         path, size = written(costly, times * n, folder / str(times))
         tracemalloc.start()
         with unless_it_hangs():
-            refusal = opened(path, costly)
+            refusal = use(path, costly)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < BUDGET_BYTES + BUDGET_RATIO * size, f"{peak:,} bytes for a file of {size:,}: {refusal}"
@@ -103,6 +126,14 @@ def test_a_costly_input_is_charged_in_proportion_or_refused(
     tmp_path: Path, charged: Callable[[], tuple[int, int]], name: str
 ) -> None:
     check(CHECKPOINTS[name], max(1, CHECKPOINTS[name].n // QUICK), tmp_path, charged)
+
+
+@pytest.mark.parametrize("name", WITH_MODULES)
+def test_the_classes_of_modules_are_charged_in_proportion_or_refused(
+    tmp_path: Path, charged: Callable[[], tuple[int, int]], name: str
+) -> None:
+    n = max(1, CHECKPOINTS[name].n // QUICK)
+    check(CHECKPOINTS[name], n, tmp_path, charged, use=with_module_classes)
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from making import costly_classes as classes
 from making import costly_files as files
 from making import costly_keys as keys
 from making import costly_pickles as pickles
@@ -163,6 +164,31 @@ _TREES: Final = {
     "torchscript_deflated_names": Costly(trees.torchscript_deflated_names, 8_000),
     "torchscript_files": Costly(trees.torchscript_files, 1_000),
 }
+_CLASSES: Final = {
+    "scripted_constants": Costly(classes.scripted_constants, 20_000),
+    "scripted_constants_of_no_value": Costly(classes.scripted_constants_of_no_value, 20_000),
+    "scripted_deflated_constants": Costly(classes.scripted_deflated_constants, 20_000),
+    "scripted_deep_constants": Costly(classes.scripted_deep_constants, 1_000_000),
+    "scripted_deep_constant": Costly(classes.scripted_deep_constant, 1_000_000),
+    "scripted_wide_constants": Costly(classes.scripted_wide_constants, 1_000_000),
+    "scripted_classes_of_constants": Costly(classes.scripted_classes_of_constants, 2_000),
+    "scripted_calls_in_calls": Costly(classes.scripted_calls_in_calls, 1_000_000),
+    "scripted_calls_of_numbers": Costly(classes.scripted_calls_of_numbers, 1_000_000),
+    "scripted_short_calls": Costly(classes.scripted_short_calls, 1_000_000),
+    "settings_again": Costly(classes.settings_again, 5_000, {"whole_model": True}),
+    "settings_too_long": Costly(classes.settings_too_long, 5_000, {"whole_model": True}),
+    "long_class_names": Costly(classes.long_class_names, 5_000, {"whole_model": True}),
+    "modules_without_tensors": Costly(classes.modules_without_tensors, 10_000, {"whole_model": True}),
+    "exported_nodes": Costly(classes.exported_nodes, 10_000),
+    "exported_deflated_nodes": Costly(classes.exported_deflated_nodes, 12_000),
+    "exported_modules": Costly(classes.exported_modules, 10_000),
+    "exported_short_modules": Costly(classes.exported_short_modules, 100_000),
+    "exported_arguments": Costly(classes.exported_arguments, 300_000),
+    "exported_deep": Costly(classes.exported_deep, 1_000_000),
+    "exported_lists": Costly(classes.exported_lists, 40_000),
+    "exported_digits": Costly(classes.exported_digits, 1_000_000),
+    "exported_models": Costly(classes.exported_models, 500),
+}
 _FILES: Final = {
     "empty_members": Costly(files.empty_members, 5_000),
     "long_member_names": Costly(files.long_member_names, 20),
@@ -229,7 +255,9 @@ def _written(file: str, inputs: Mapping[str, Costly]) -> dict[str, Costly]:
     return {name: replace(each, file=file) for name, each in inputs.items()}
 
 
-COSTLY: Final = _PICKLES | _TREES | _FILES | _written("model.mpk", _RECORDS) | _written("demo-1.0.whl", _WHEELS)
+COSTLY: Final = (
+    _PICKLES | _TREES | _CLASSES | _FILES | _written("model.mpk", _RECORDS) | _written("demo-1.0.whl", _WHEELS)
+)
 
 # Files as people have them, in few bytes a tensor: what a limit on cost has to let pass
 HONEST: Final = {

@@ -12,16 +12,16 @@ from hatch_wheelweights.checkpoint.zip_members import INFLATED_RATIO
 from hatch_wheelweights.errors import EXCLUDE, CheckpointError, Do
 from hatch_wheelweights.options.model import TensorOptions
 from hatch_wheelweights.options.reading import method_keywords_of, read_keywords
-from hatch_wheelweights.steps.configuration import build_config, config_value, configuration
 from hatch_wheelweights.steps.ledger import unreached
 from hatch_wheelweights.steps.pipeline import StateDict, state_dict
-from wheelweights.errors import counted, listed
+from wheelweights.errors import counted, human_size, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from hatch_wheelweights.checkpoint import LazyTensor
+    from hatch_wheelweights.checkpoint.module_classes import ModuleClass
     from hatch_wheelweights.steps.configuration import Configuration
 
 __all__ = ["Checkpoint", "load_config", "open_checkpoint"]
@@ -95,12 +95,29 @@ class Checkpoint:
                 remedy=Do("Save tensors before expand(), or leave the expanded ones out with ", EXCLUDE, "."),
             )
 
+    def module_classes(self, options: TensorOptions) -> Mapping[str, ModuleClass]:
+        """Return the classes of modules and their settings, by the modules' keys in the checkpoint, outermost first.
+
+        Keys are those below the top-level key of the options, before renaming; "" is the model itself. A pickled model,
+        TorchScript and an exported program name classes; of a file that does not, there are none. More of the file may
+        be read for it: raises CheckpointError where that is damaged or takes too much work.
+        """
+        from hatch_wheelweights.steps.modules import module_classes  # noqa: PLC0415 (no conversion needs it)
+
+        contents = self._open_contents()
+        with naming(self._shown), collecting_later():
+            account = Account(self.size)
+            told = contents.module_classes(account)
+            return module_classes(contents.tree, options.top_level_key, told, account)
+
     def config(self, key: str | Sequence[str]) -> Any:
         """Return the configuration under a key, or a list of nested keys, as the values that JSON has.
 
         Small tensors are read, as nested lists. Raises CheckpointError for a key that is not there, and, all together,
         for values that have no such form.
         """
+        from hatch_wheelweights.steps.configuration import config_value  # noqa: PLC0415 (only for a configuration)
+
         with naming(self._shown):
             return config_value(self.tree, key, Account(self.size))
 
@@ -109,6 +126,8 @@ class Checkpoint:
 
         Raises CheckpointError for a key that is not there, and where nothing under it has a plain form.
         """
+        from hatch_wheelweights.steps.configuration import configuration  # noqa: PLC0415 (likewise)
+
         with naming(self._shown):
             return configuration(self.tree, key, Account(self.size))
 
@@ -117,6 +136,8 @@ class Checkpoint:
 
         Raises CheckpointError for a key that is not there, and, all together, for what does not fit the fields.
         """
+        from hatch_wheelweights.steps.configuration import build_config  # noqa: PLC0415 (likewise)
+
         with naming(self._shown):
             return build_config(self.tree, key, config, Account(self.size))
 
@@ -157,7 +178,9 @@ class Checkpoint:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Checkpoint {self._shown!r}: {self.kind}>"
+        size = f"{counted(len(self.files), 'file')} of {human_size(self.size)}"
+        whole = size if len(self.files) > 1 else human_size(self.size)
+        return f"<Checkpoint {self._shown!r}: {self.kind}, {whole}{', closed' if self._contents is None else ''}>"
 
 
 def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:

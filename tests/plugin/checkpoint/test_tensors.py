@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -11,15 +10,15 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from hatch_wheelweights.checkpoint import tensors
+from hatch_wheelweights.checkpoint.strides import contiguous_strides, is_contiguous
 from hatch_wheelweights.checkpoint.tensors import (
     LazyTensor,
     Storage,
     broken_tensor,
-    contiguous_strides,
-    is_contiguous,
     strided_tensor,
 )
 from hatch_wheelweights.errors import CheckpointError
+from making.tensors import faulty, sealed
 from wheelweights.dtypes import DTYPES, numpy_dtype
 
 NUMEL = 60
@@ -261,17 +260,6 @@ def test_a_storage_that_cannot_be_read_breaks_its_tensors() -> None:
     assert str(caught.value) == "tensor `w`: its storage `data/7` is missing"
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(shape=SHAPES, data=st.data())
-def test_contiguous_is_what_numpy_calls_so(shape: tuple[int, ...], data: st.DataObject) -> None:
-    stride = tuple(data.draw(st.integers(0, 30)) for _ in shape)
-    if 0 in shape:
-        return
-    array = np.lib.stride_tricks.as_strided(np.empty(500, np.int8), shape, stride)
-    assert is_contiguous(shape, stride) == array.flags.c_contiguous
-    assert math.prod(shape) == array.size
-
-
 def test_lazy_tensors_are_compared_by_identity() -> None:
     first = strided_tensor(storage(), "float32", 0, (2,), (1,))
     assert first != first.named("a")
@@ -297,3 +285,11 @@ def test_numbers_beyond_63_bits_are_a_short_fault(number: int) -> None:
         assert str(strided_tensor(storage(), "float32", offset, shape, stride).fault) == (
             "expected an offset, sizes and strides of at most 63 bits, found a larger one"
         )
+
+
+def test_says_what_it_is_without_being_read() -> None:
+    tensor = sealed("bfloat16", (64, 3))
+    assert repr(tensor) == "<LazyTensor bfloat16 (64, 3), 384 B>"
+    assert repr(tensor.named("a.b")) == "<LazyTensor 'a.b': bfloat16 (64, 3), 384 B>"
+    assert repr(tensor.named("x" * 1000)) == f"<LazyTensor '{'x' * 76}...: bfloat16 (64, 3), 384 B>"
+    assert repr(faulty().named("\x1b[31m")) == r"<LazyTensor '\x1b[31m': float32 (2,), unreadable>"

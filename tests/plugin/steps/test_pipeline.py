@@ -74,6 +74,12 @@ def test_goes_from_the_tree_to_final_keys_in_the_documented_order():
     assert report.notes == ["reindexed `blocks`: 1, 3, 5 -> 0, 1, 2"]
 
 
+def test_says_how_much_it_is_and_counts_tied_tensors_once():
+    tied = {name: lazy([1.0, 2.0], tie="shared") for name in ("a", "b")}
+    assert repr(state_dict(tied)) == "<StateDict: 2 tensors, 16 B>"
+    assert repr(state_dict(tied | {"c": faulty(), "d.7.w": lazy([1.0])})) == "<StateDict: 4 tensors, 24 B, 1 warning>"
+
+
 def test_reads_no_tensor_before_it_is_asked_for():
     tree = {"a.0.w": sealed(), "a.2.w": sealed("float64"), "n": sealed("bool")}
     tensors = state_dict(tree, key_remap=[("a", "b")], include=[r"\."], exclude=["1"], precision="bfloat16")

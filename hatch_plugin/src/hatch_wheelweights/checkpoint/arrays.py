@@ -13,10 +13,10 @@ from typing import Any, Final, TypeGuard
 import numpy as np
 
 from hatch_wheelweights.checkpoint.nodes import Array, Global, Meaning, Opaque
+from hatch_wheelweights.checkpoint.strides import contiguous_strides
 from hatch_wheelweights.checkpoint.tensors import (
     MAX_RANK,
     Storage,
-    contiguous_strides,
     strided_tensor,
 )
 from hatch_wheelweights.checkpoint.values import Python2Text, are_ints, is_tuple

@@ -6,6 +6,7 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from hatch_wheelweights.checkpoint.module_classes import ModuleClasses, no_classes
 from hatch_wheelweights.checkpoint.tensors import READING
 from wheelweights.errors import WheelweightsError, counted, listed
 
@@ -25,8 +26,9 @@ class Contents:
     `kind` names the container, `tree` is what it holds: nested plain values, tensors and inert nodes. `warnings` says
     what is unusual about the file, `metadata` what a safetensors header says besides the tensors. `storages` are those
     that a pickle refers to, whether or not a tensor of the tree is made of them (see `LazyTensor.storages`), by the
-    names that they have in the file; there are none where each entry of a file is a tensor. `files` are the files it
-    was read from, still open: the index first, where there is one, then its shards in order.
+    names that they have in the file; there are none where each entry of a file is a tensor. `module_classes` gives what
+    the file says of modules that are no objects of the tree; it may read more of the file. `files` are the files it was
+    read from, still open: the index first, where there is one, then its shards in order.
     """
 
     kind: str
@@ -34,6 +36,7 @@ class Contents:
     warnings: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
     storages: Mapping[str, Storage] = field(default_factory=dict[str, "Storage"])
+    module_classes: ModuleClasses = no_classes
     files: tuple[OpenFile, ...] = field(kw_only=True)
 
 

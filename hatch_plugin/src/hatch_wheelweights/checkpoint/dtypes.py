@@ -24,6 +24,7 @@ __all__ = [
     "from_torch",
     "itemsize_of",
     "quantised",
+    "to_safetensors",
     "unsupported",
 ]
 
@@ -123,6 +124,11 @@ def from_number(number: Any) -> str:
 def from_safetensors(name: str) -> StoredDtype | None:
     """Return the dtype that safetensors calls this, or None."""
     return _BY_SAFETENSORS.get(name)
+
+
+def to_safetensors(name: str) -> str | None:
+    """Return what safetensors calls a dtype, or None for one that it lacks."""
+    return _BY_NAME[name].safetensors
 
 
 def quantised() -> CheckpointError:

@@ -7,7 +7,6 @@ meanwhile is an error. Only arrays that a caller takes are views of a map, where
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import stat
 import sys
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 import numpy as np
 
-from hatch_wheelweights.checkpoint.absent import fetching
+from hatch_wheelweights.checkpoint.absent import remedy_for
 from hatch_wheelweights.checkpoint.cost import Account
 from hatch_wheelweights.checkpoint.hashing import WAITING, Hashing
 from hatch_wheelweights.errors import CheckpointError
@@ -237,8 +236,7 @@ def open_file(path: Path, account: Account | None = None) -> OpenFile:
         raise
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        remedy = fetching(path, path.name) if isinstance(error, OSError) else None
-        raise CheckpointError(f"cannot be opened: {reason}", remedy=remedy or "Check the path.") from error
+        raise CheckpointError(f"cannot be opened: {reason}", remedy=remedy_for(path, path.name)) from error
     if opened.size == 0:
         opened.close()
         raise CheckpointError("expected a checkpoint, found an empty file", remedy="Save it again, or get it again.")
@@ -251,6 +249,8 @@ def digest(files: Sequence[OpenFile]) -> str:
     Reads through the open descriptors, never through the map: a file that is cut short meanwhile cannot crash it.
     Raises CheckpointError where one is.
     """
+    import hashlib  # noqa: PLC0415 (it loads OpenSSL, and looking into a file hashes nothing)
+
     digests = [opened.sha256() for opened in files]
     if len(digests) == 1:
         return digests[0]

@@ -6,7 +6,6 @@ The pieces need not come in the order of the file, nor all of them: what is left
 from __future__ import annotations
 
 import copy
-import hashlib
 from functools import partial
 from queue import SimpleQueue
 from threading import Lock, Thread
@@ -39,6 +38,8 @@ class Hashing:
     """
 
     def __init__(self, size: int) -> None:
+        import hashlib  # noqa: PLC0415 (it loads OpenSSL, and looking into a file hashes nothing)
+
         self._size = size
         self._digest = hashlib.sha256()
         self._hashed = 0  # bytes, by the thread; nothing but all of them is a result

@@ -1,11 +1,14 @@
 """`.pt2` archives of torch.export: weights and constants as raw members, described by JSON.
 
-Knows `model_weights_config.json` and `model_constants_config.json` (torch/export/pt2_archive). What is pickled
+Knows `model_weights_config.json` and `model_constants_config.json` (torch/export/pt2_archive), and where the program
+is, which `pt2_program` knows. What is pickled
 (`use_pickle`) cannot be read without torch: the error is raised only if it is read.
 """
 
 from __future__ import annotations
 
+import contextlib
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from hatch_wheelweights.checkpoint import dtypes, strict_json
@@ -17,12 +20,16 @@ from wheelweights.dtypes import DTYPES
 from wheelweights.errors import backticked
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from hatch_wheelweights.checkpoint.cost import Account
+    from hatch_wheelweights.checkpoint.module_classes import ModuleClass
     from hatch_wheelweights.checkpoint.zip import ZipArchive
 
 __all__ = ["read", "recognises"]
 
 JSON_BYTES: Final = 24  # of memory for one of JSON, such as an empty list takes
-MAX_CONFIG: Final = 64 << 20
+MAX_JSON: Final = 64 << 20
 _STRIDED: Final = 7  # torch/_export/serde/schema.py, Layout
 _WEIGHTS: Final = ("data/weights/", "_weights_config.json")
 _CONSTANTS: Final = ("data/constants/", "_constants_config.json")
@@ -56,13 +63,54 @@ def read(archive: ZipArchive) -> Pickled:
         )
     payloads = _Payloads(archive)
     models = {program: _state_dict(payloads, program) for program in programs}
-    return Pickled(next(iter(models.values())) if len(models) == 1 else models, {}, payloads.unused())
+    tree = next(iter(models.values())) if len(models) == 1 else models
+    return Pickled(tree, {}, payloads.unused(), partial(_module_classes, archive, programs))
+
+
+def _module_classes(archive: ZipArchive, programs: list[str], account: Account) -> dict[str, ModuleClass]:
+    """Return the classes of the modules by their names; of several programs, below the names of these."""
+    found = {program: _classes(archive, f"models/{program}.json", account) for program in programs}
+    if len(found) == 1:
+        return next(iter(found.values()))
+    return {
+        f"{program}.{name}".removesuffix("."): told
+        for program, classes in found.items()
+        for name, told in classes.items()
+    }
+
+
+def _classes(archive: ZipArchive, name: str, account: Account) -> dict[str, ModuleClass]:
+    from hatch_wheelweights.checkpoint.pt2_program import classes_of_program  # noqa: PLC0415 (no conversion needs it)
+
+    if name not in archive:
+        return {}
+    with _naming(name):
+        return classes_of_program(_json(archive, name, account), account)
 
 
 def _state_dict(payloads: _Payloads, program: str) -> Ordered:
     tree = Ordered(payloads.read(program, *_WEIGHTS))
     tree.attributes = payloads.read(program, *_CONSTANTS) or None
     return tree
+
+
+def _json(archive: ZipArchive, name: str, account: Account) -> Any:
+    text = archive.read(name, limit=MAX_JSON)
+    account.charge(len(text) // 16, JSON_BYTES * len(text))
+    return strict_json.parsed(text)
+
+
+@contextlib.contextmanager
+def _naming(name: str) -> Generator[None, None, None]:
+    """Say of what is wrong with the JSON of a member that it is malformed."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"malformed {backticked(name)}: {error!r:.80}", remedy="Save the program again with torch.export.save."
+        ) from error
 
 
 class _Payloads:
@@ -80,17 +128,9 @@ class _Payloads:
         if name not in self._archive:
             return {}
         self._configs.add(name)
-        try:
-            text = self._archive.read(name, limit=MAX_CONFIG)
-            self._archive.account.charge(len(text) // 16, JSON_BYTES * len(text))
-            config = strict_json.parsed(text)["config"]
+        with _naming(name):
+            config = _json(self._archive, name, self._archive.account)["config"]
             return {key: _weight(each, self._storage(f"{folder}{each['path_name']}")) for key, each in config.items()}
-        except CheckpointError:
-            raise
-        except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
-            raise CheckpointError(
-                f"malformed {backticked(name)}: {error!r:.80}", remedy="Save the program again with torch.export.save."
-            ) from error
 
     def unused(self) -> list[str]:
         """Return the names of the members beside the weights and constants to which no configuration refers."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hatch_wheelweights.checkpoint import pickle
 from hatch_wheelweights.checkpoint.allowed import find
+from hatch_wheelweights.checkpoint.module_classes import ModuleClasses, no_classes
 from hatch_wheelweights.checkpoint.rebuild import (
     TypedStorage,
     check_same_use,
@@ -39,11 +40,15 @@ def recognises(archive: ZipArchive) -> bool:
 
 
 class Pickled(NamedTuple):
-    """What a pickle of an archive holds, the storages that it refers to, and the members that are others."""
+    """What a pickle of an archive holds, the storages that it refers to, and the members that are others.
+
+    `module_classes` gives what the archive says of modules besides the pickle.
+    """
 
     tree: Any
     storages: dict[str, Storage]
     unused: list[str]
+    module_classes: ModuleClasses = no_classes
 
 
 def read(archive: ZipArchive) -> Pickled:

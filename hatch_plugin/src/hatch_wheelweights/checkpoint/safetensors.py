@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
 from hatch_wheelweights.checkpoint import dtypes, strict_json
 from hatch_wheelweights.checkpoint.contents import Contents
 from hatch_wheelweights.checkpoint.remedies import GET_AGAIN
+from hatch_wheelweights.checkpoint.strides import contiguous_strides
 from hatch_wheelweights.checkpoint.tensors import (
     MAX_RANK,
     LazyTensor,
     broken_tensor,
-    contiguous_strides,
     stored,
     strided_tensor,
 )
@@ -28,10 +28,11 @@ from wheelweights.errors import backticked
 if TYPE_CHECKING:
     from hatch_wheelweights.checkpoint.files import OpenFile
 
-__all__ = ["read", "recognises"]
+__all__ = ["HEADER_LENGTH", "MAX_HEADER", "METADATA", "read", "recognises"]
 
 MAX_HEADER: Final = 100_000_000  # as in the library
-_HEADER_LENGTH: Final = 8
+HEADER_LENGTH: Final = 8  # bytes of the number that says how long the header is
+METADATA: Final = "__metadata__"  # the key that is no tensor's
 
 _AGAIN: Final = "Save the file again with safetensors: it is damaged, or it was made by hand."
 
@@ -47,9 +48,9 @@ class _Entry(NamedTuple):
 def recognises(data: OpenFile) -> bool:
     """Tell by the first nine bytes: a length, and the brace that opens the header."""
     return (
-        len(data) > _HEADER_LENGTH
-        and data[_HEADER_LENGTH : _HEADER_LENGTH + 1] == b"{"
-        and data[4:_HEADER_LENGTH] == bytes(4)
+        len(data) > HEADER_LENGTH
+        and data[HEADER_LENGTH : HEADER_LENGTH + 1] == b"{"
+        and data[4:HEADER_LENGTH] == bytes(4)
     )
 
 
@@ -57,7 +58,7 @@ def read(opened: OpenFile) -> Contents:
     """Return the tensors of the file by name, in the order of the header."""
     data = opened
     header, start = _header(data)
-    metadata = _metadata(header.pop("__metadata__", {}))
+    metadata = _metadata(header.pop(METADATA, {}))
     entries = [_entry(key, value) for key, value in header.items()]
     _check_offsets(entries, len(data) - start)
     tree = {entry.key: _tensor(data, start, entry) for entry in entries}
@@ -65,23 +66,23 @@ def read(opened: OpenFile) -> Contents:
 
 
 def _header(data: OpenFile) -> tuple[dict[str, Any], int]:
-    size = int.from_bytes(data[:_HEADER_LENGTH], "little")
-    if size > MAX_HEADER or _HEADER_LENGTH + size > len(data):
+    size = int.from_bytes(data[:HEADER_LENGTH], "little")
+    if size > MAX_HEADER or HEADER_LENGTH + size > len(data):
         raise CheckpointError(
-            f"truncated: expected a header of {size:,} bytes, found {len(data) - _HEADER_LENGTH:,} in the file "
+            f"truncated: expected a header of {size:,} bytes, found {len(data) - HEADER_LENGTH:,} in the file "
             f"(at most {MAX_HEADER:,} are read)",
             remedy=GET_AGAIN,
         )
     try:
-        header = strict_json.parsed(data[_HEADER_LENGTH : _HEADER_LENGTH + size].decode("utf-8"))
+        header = strict_json.parsed(data[HEADER_LENGTH : HEADER_LENGTH + size].decode("utf-8"))
     except ValueError as error:
         raise CheckpointError(f"malformed safetensors header: {error}", remedy=_AGAIN) from error
-    return header, _HEADER_LENGTH + size
+    return header, HEADER_LENGTH + size
 
 
 def _metadata(value: Any) -> dict[str, str]:
     if not is_dict(value) or not all(isinstance(text, str) for text in value.values()):
-        raise CheckpointError("expected pairs of text as `__metadata__`, found something else", remedy=_AGAIN)
+        raise CheckpointError(f"expected pairs of text as {backticked(METADATA)}, found something else", remedy=_AGAIN)
     return value
 
 

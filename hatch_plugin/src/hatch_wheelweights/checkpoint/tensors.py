@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-import tempfile
 from collections.abc import Hashable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -18,12 +17,14 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
+from hatch_wheelweights.checkpoint.strides import is_contiguous
 from hatch_wheelweights.errors import CheckpointError
+from hatch_wheelweights.progress import advance
 from wheelweights.dtypes import DTYPES, numpy_dtype
-from wheelweights.errors import SHOWN_ITEMS
+from wheelweights.errors import SHOWN_ITEMS, human_size, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -35,8 +36,7 @@ __all__ = [
     "LazyTensor",
     "Storage",
     "broken_tensor",
-    "contiguous_strides",
-    "is_contiguous",
+    "bytes_to_read",
     "stored",
     "strided_tensor",
 ]
@@ -109,6 +109,8 @@ class _Run(NamedTuple):
 
 def _temporary(nbytes: int) -> NDArray[np.uint8]:
     """Return an array in a temporary file: it costs disk and not memory, and is gone with its last view."""
+    import tempfile  # noqa: PLC0415 (rarely needed)
+
     with tempfile.TemporaryFile() as file:
         return np.memmap(file, np.uint8, "w+", shape=(nbytes,))
 
@@ -149,10 +151,13 @@ class LazyTensor:
     def blocks(self) -> Iterator[NDArray[Any]]:
         """Yield the elements in C order as flat, little-endian arrays; see the class.
 
-        Raises CheckpointError, with key and path, where they cannot be read.
+        What shows progress is told of each block; what makes a tensor of another calls its `read`, so that nothing is
+        told twice. Raises CheckpointError, with key and path, where they cannot be read.
         """
         with self._named_in_errors():
-            yield from self.read()
+            for block in self.read():
+                advance(block.nbytes)
+                yield block
 
     def numpy(self) -> NDArray[Any]:
         """Return the tensor as a read-only array: a view of the mapped file where it can be one, a copy otherwise.
@@ -189,13 +194,20 @@ class LazyTensor:
             raise
 
     def __repr__(self) -> str:
-        return f"<LazyTensor {self.dtype} {self.shape}>"
+        name = "" if self.key is None else f" {quoted(self.key)}:"
+        what = human_size(self.nbytes) if self.fault is None else "unreadable"
+        return f"<LazyTensor{name} {self.dtype} {self.shape}, {what}>"
 
     def named(self, key: str) -> LazyTensor:
         """Return the same tensor under the name it has in the checkpoint."""
         return LazyTensor(
             self.dtype, self.shape, self.read, self.tie, key, self.fault, self.path, self.view, self.attributes
         )
+
+
+def bytes_to_read(tensors: Iterable[LazyTensor]) -> int:
+    """Return the bytes that `blocks` gives of all of them, for showing progress: of tied ones, once."""
+    return sum({(tensor.tie, tensor.dtype, tensor.shape): tensor.nbytes for tensor in tensors}.values())
 
 
 def broken_tensor(
@@ -343,26 +355,6 @@ def _elements(raw: NDArray[Any], dtype: str, *, big_endian: bool) -> NDArray[Any
     stored = raw.view(_carrier(dtype, big_endian=big_endian))
     native = stored.astype(stored.dtype.newbyteorder("<"), copy=False)
     return _normal_bools(native) if dtype == "bool" else native.view(numpy_dtype(dtype))
-
-
-def contiguous_strides(shape: tuple[int, ...], *, fortran: bool = False) -> tuple[int, ...]:
-    """Return the strides, in elements, of a contiguous array in C or Fortran order."""
-    strides: list[int] = []
-    step = 1
-    for size in shape if fortran else reversed(shape):
-        strides.append(step)
-        step *= max(size, 1)
-    return tuple(strides if fortran else reversed(strides))
-
-
-def is_contiguous(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
-    """Tell whether the elements follow each other in C order."""
-    expected = 1
-    for size, step in zip(reversed(shape), reversed(stride), strict=True):
-        if size != 1 and step != expected:
-            return False
-        expected *= size
-    return True
 
 
 def c_order_blocks(array: NDArray[Any]) -> Iterator[NDArray[Any]]:

@@ -27,6 +27,7 @@ __all__ = [
     "items_of",
     "module_children",
     "module_parameters",
+    "module_settings",
     "part_of_key",
     "parts",
     "rest",
@@ -106,11 +107,17 @@ def hidden_buffers(module: Opaque) -> Iterator[tuple[Any, Any]]:
     yield from ((name, value) for name, value in state["_buffers"].items() if name in hidden)
 
 
+def module_settings(module: Opaque) -> Iterator[tuple[Any, Any]]:
+    """Yield the attributes of a module besides its parameters, buffers and modules."""
+    state = _module_state(module) or {}
+    yield from ((name, value) for name, value in state.items() if name not in _KINDS)
+
+
 def rest(node: Opaque) -> Iterator[tuple[Any, Any]]:
     """Yield what an object holds besides its items, or, of a module, besides its parameters, buffers and modules."""
     module = _module_state(node)
     if module is not None:
-        yield from ((name, value) for name, value in module.items() if name not in _KINDS)
+        yield from module_settings(node)
         yield from (("args", arg) for arg in node.args if arg is not module)
         yield from enumerate(node.items)
     else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hatch_wheelweights.checkpoint.tensors import bytes_to_read
 from hatch_wheelweights.options.values import rule_of
 from hatch_wheelweights.steps.filter import filter_of, key_filter
 from hatch_wheelweights.steps.flatten import flatten
@@ -17,6 +18,7 @@ from hatch_wheelweights.steps.reindex import below, reindex_with, renumbering_no
 from hatch_wheelweights.steps.remap import remap_keys, remapped_key
 from hatch_wheelweights.steps.report import Report, Row
 from hatch_wheelweights.steps.select import select
+from wheelweights.errors import counted, human_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,6 +35,11 @@ class StateDict(dict[str, "LazyTensor"]):
     def __init__(self, tensors: Mapping[str, LazyTensor], report: Report) -> None:
         super().__init__(tensors)
         self.report = report
+
+    def __repr__(self) -> str:
+        nbytes = bytes_to_read(tensor for tensor in self.values() if tensor.fault is None)
+        more = f", {counted(len(self.report.warnings), 'warning')}" if self.report.warnings else ""
+        return f"<StateDict: {counted(len(self), 'tensor')}, {human_size(nbytes)}{more}>"
 
 
 def state_dict(tree: Any, options: TensorOptions, account: Account) -> StateDict:
