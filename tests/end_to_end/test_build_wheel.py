@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import os
+import struct
 import zipfile
 from email import message_from_bytes
 from pathlib import Path
@@ -162,6 +164,29 @@ def test_passes_warnings_on(new_project: Callable[..., Project], capsys: pytest.
     assert capsys.readouterr().err.splitlines()[0] == (
         "weights/model.safetensors.index.json: the shards hold tensors that the index does not name: `b`"
     )
+
+
+def test_warns_of_values_that_are_not_finite_whenever_it_reads_them(
+    new_project: Callable[..., Project], capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = new_project(record=RECORD.replace("conv2d.pt", "model.safetensors"))
+    values = struct.pack("<4f", 1, math.nan, math.inf, -math.inf)
+    (project.root / "weights" / "model.safetensors").write_bytes(safetensors({"w": ("F32", [4], 0, 16)}, values))
+    warning = (
+        "weights/model.safetensors: 1 tensor holds values that are not finite: `w` (1 NaN, 2 infinities); "
+        "a mask that the model makes itself can be left out with exclude"
+    )
+    builds: list[tuple[Callable[[], object], int]] = [
+        (project.wheel, 1),
+        (project.sdist, 1),
+        (lambda: project.wheel("editable"), 1),
+        (lambda: project.wheel("editable"), 0),  # up to date, so that nothing is read
+        (project.unpacked_sdist().wheel, 0),  # has the record already
+    ]
+    for build, times in builds:
+        capsys.readouterr()
+        build()
+        assert capsys.readouterr().err.splitlines().count(warning) == times
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,13 @@ from hatch_wheelweights.errors import CheckpointError
 from wheelweights.dtypes import dtype_name
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Hashable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
 
-def lazy(array: Any, dtype: Any = None, *, tie: Hashable = None, blocks: int = 1) -> LazyTensor:
-    """Return a tensor that yields the elements of an array in this number of blocks."""
+def lazy(array: Any, dtype: Any = None, *, tie: Hashable = None, blocks: int | Sequence[int] = 1) -> LazyTensor:
+    """Return a tensor that yields the elements of an array in this number of blocks, or cut at these places."""
     values: NDArray[Any] = np.asarray(array, dtype)
 
     def read() -> Iterator[NDArray[Any]]:
