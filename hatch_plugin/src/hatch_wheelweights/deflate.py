@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 import zlib
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from isal import isal_zlib
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
 
 __all__ = ["BLOCK_BYTES", "LEVEL", "crc32", "deflated", "in_threads"]
 
@@ -51,7 +51,9 @@ def in_threads(function: Callable[[S], T], items: Iterable[S], threads: int) -> 
 
     With one thread the function is called in that order too.
     """
-    waiting = deque[Future[T]]()
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 (reading a checkpoint needs a CRC-32 alone)
+
+    waiting: deque[Future[T]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for item in items:
             waiting.append(pool.submit(function, item))

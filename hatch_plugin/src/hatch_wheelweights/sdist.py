@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import tarfile
 from contextlib import closing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from isal import igzip
@@ -16,6 +17,7 @@ from isal import igzip
 from hatch_wheelweights.copies import is_copy
 from hatch_wheelweights.deflate import LEVEL
 from hatch_wheelweights.errors import ConfigError, Fault
+from hatch_wheelweights.progress import advance, working
 from wheelweights.atomic import appearing_whole
 from wheelweights.errors import backticked
 from wheelweights.formats import INTERRUPTED_BUILD
@@ -38,7 +40,8 @@ def add_files(sdist: Path, files: Mapping[str, Path]) -> None:
     """
     with sdist.open("rb") as source:
         mtime = int.from_bytes(source.read(8)[4:], "little")  # of the gzip header (RFC 1952)
-    with appearing_whole(sdist) as target, tarfile.open(sdist, "r:gz") as old:
+    told = working(f"Writing {sdist.name}", sum(file.stat().st_size for file in files.values()))
+    with appearing_whole(sdist) as target, tarfile.open(sdist, "r:gz") as old, told:
         members = [member for member in old.getmembers() if not _is_stub(old, member)]
         _reject_taken(files, members)
         packed = igzip.IGzipFile(  # type: ignore[no-untyped-call]
@@ -98,4 +101,16 @@ def _add(archive: tarfile.TarFile, files: Mapping[str, Path], like: tarfile.TarI
         with file.open("rb") as content:
             member.size = content.seek(0, io.SEEK_END)
             content.seek(0)
-            archive.addfile(member, content)
+            archive.addfile(member, cast("BinaryIO", _Told(content)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """An open file that tells what shows progress of the bytes that are read."""
+
+    file: BinaryIO
+
+    def read(self, size: int) -> bytes:
+        block = self.file.read(size)
+        advance(len(block))
+        return block

@@ -23,13 +23,14 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from hatch_wheelweights.deflate import BLOCK_BYTES, crc32, deflated, in_threads
 from hatch_wheelweights.errors import ConfigError, Fault
+from hatch_wheelweights.progress import advance, working
 from wheelweights.atomic import appearing_whole
 from wheelweights.errors import backticked
 from wheelweights.formats import INTERRUPTED_BUILD
 
 if TYPE_CHECKING:
     import time
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
 __all__ = ["add_records", "taken_place", "write_wheel"]
@@ -69,7 +70,11 @@ def add_records(wheel: Path, records: Mapping[str, Path], compression: str) -> d
     """
     state = wheel.stat()
     room = state.st_size + _room(records.values())
-    with appearing_whole(wheel, at_most=room) as target, wheel.open("rb") as source:
+    with (
+        appearing_whole(wheel, at_most=room) as target,
+        wheel.open("rb") as source,
+        working(f"Writing {wheel.name}", state.st_size + _size(records.values())),
+    ):
         crcs = _rewrite(source, target, records, compression)
     wheel.chmod(state.st_mode)
     return crcs
@@ -84,7 +89,8 @@ def write_wheel(wheel: Path, files: Mapping[str, Path | bytes], compression: str
     dist_info = list(files)[-1].partition("/")[0]
     listing = zipfile.ZipInfo(f"{dist_info}/RECORD", date[:6])
     rows: list[list[str]] = []
-    with appearing_whole(wheel, at_most=_room(files.values())) as target:
+    told = working(f"Writing {wheel.name}", _size(files.values()))
+    with appearing_whole(wheel, at_most=_room(files.values())) as target, told:
         new = _ZipWriter(target)
         for place, file in files.items():
             with io.BytesIO(file) if isinstance(file, bytes) else file.open("rb") as content:
@@ -98,10 +104,14 @@ def write_wheel(wheel: Path, files: Mapping[str, Path | bytes], compression: str
         new.close()
 
 
-def _room(files: Iterable[Path | bytes]) -> int:
+def _size(files: Iterable[Path | bytes]) -> int:
+    return sum(len(file) if isinstance(file, bytes) else file.stat().st_size for file in files)
+
+
+def _room(files: Collection[Path | bytes]) -> int:
     """Return what files take in a wheel at the most, with what stands around them."""
-    sizes = [len(file) if isinstance(file, bytes) else file.stat().st_size for file in files]
-    return sum(sizes) + sum(sizes) // 1000 + (len(sizes) + 1) * _MEMBER_ROOM
+    size = _size(files)
+    return size + size // 1000 + (len(files) + 1) * _MEMBER_ROOM
 
 
 def _rewrite(source: BinaryIO, target: BinaryIO, records: Mapping[str, Path], compression: str) -> dict[str, int]:
@@ -259,6 +269,7 @@ def _blocks(file: BinaryIO, size: int) -> Iterator[bytes]:
         if not block:
             raise EOFError(f"expected {size:,} more bytes")
         size -= len(block)
+        advance(len(block))
         yield block
 
 

@@ -12,6 +12,7 @@ import pytest
 
 import wheelweights as ww
 from looking.commands import python, refusal
+from making.checkpoints import safetensors
 from making.small_files import WHEEL, nested_checkpoint, small_checkpoint, small_wheel
 
 FULL = Path("/dev/full")
@@ -27,6 +28,11 @@ COMMANDS = [
     ["config", "nested.pt", "--key", "config", "--key", "net"],
     ["verify", WHEEL],
     ["diff", "model.pt", "model.pt"],
+    ["diff", "model.pt", "model.pt", "--json"],
+    ["export", "model.pt", "model.safetensors"],
+    ["scaffold", "model.pt"],
+    ["inspect", "model.pt", "--stats"],
+    ["completion", "bash"],
     ["--help"],
     ["inspect", "--help"],
     ["--version"],
@@ -59,7 +65,7 @@ def ended(arguments: list[str], redirection: str) -> tuple[int, str, str]:
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
 def test_a_full_standard_output_is_told_in_one_line(arguments: list[str]) -> None:
     status, _, said = ended(arguments, ">/dev/full")
-    what = "" if arguments[-1].startswith("--") and arguments[-1] != "--json" else "standard output cannot be written: "
+    what = "" if arguments[-1] in {"--help", "--version"} else "standard output cannot be written: "
     assert (status, said) == (1, f"Error: {what}{NO_SPACE}\n")
 
 
@@ -101,8 +107,10 @@ def test_a_reader_that_has_gone_is_no_traceback(arguments: list[str]) -> None:
     [
         ["config", "nested.pt", "--key", "config", "--key", "net", "-o", "/dev/full"],
         ["inspect", "model.pt", "--html", "/dev/full"],
+        ["diff", "model.pt", "model.pt", "--html", "/dev/full"],
+        ["scaffold", "model.pt", "-o", "/dev/full"],
     ],
-    ids=["config", "html"],
+    ids=["config", "html", "diff", "scaffold"],
 )
 def test_a_full_device_as_output_is_told_in_one_line(arguments: list[str]) -> None:
     assert refusal(*arguments) == f"Error: /dev/full: cannot be written: {NO_SPACE}\n"
@@ -133,12 +141,17 @@ main()
         (["config", "nested.pt", "--key", "config", "--key", "net", "-o", "out.json"], "out.json"),
         (["inspect", "model.pt", "--html", "out.html"], "out.html"),
         (["convert", "model.pt", "out.mpk"], "out.mpk"),
+        (["diff", "model.pt", "model.pt", "--html", "out.html"], "out.html"),
+        (["scaffold", "model.pt", "-o", "out.py"], "out.py"),
+        (["export", "model.pt", "out.safetensors"], "out.safetensors"),
     ],
-    ids=["config", "html", "convert"],
+    ids=["config", "html", "convert", "diff", "scaffold", "export"],
 )
 def test_a_file_that_cannot_be_written_whole_is_not_written(arguments: list[str], output: str, was_there: bool) -> None:
     if was_there and output.endswith(".mpk"):
         ww.write_record(output, {"w": np.zeros(1)})
+    elif was_there and output.endswith(".safetensors"):
+        Path(output).write_bytes(safetensors({}))
     elif was_there:
         Path(output).write_text("old")
     before = {path.name: path.read_bytes() for path in Path().iterdir()}

@@ -160,15 +160,14 @@ def test_the_package_of_an_editable_distribution_is_taken_to_be_named_like_it(si
 
 
 @pytest.mark.parametrize(
-    "name", ["nowhere", "nowhere.at.all", "big.nowhere", "", ".", "../big", "big/", "big..a", "\x1b"]
+    "name", ["nowhere", "nowhere.at.all", "big.nowhere", "", ".", "../big", "big/", "big..a", "bgi", "\x1b"]
 )
-def test_a_package_that_is_not_installed_is_told_in_words(site: Path, name: str) -> None:
+def test_a_package_that_is_not_installed_is_told_in_words_and_the_nearest_is_named(site: Path, name: str) -> None:
     install(site, "big", "1.0", {"big/__init__.py": NEVER, "big/a.mpk": small_record()})
     shown = name.replace("\x1b", r"\x1b")
-    assert refusal("verify", "--package", name) == (
-        f"Error: package `{shown}` is not installed\n"
-        "  Install it in the environment of this command, or correct the name.\n"
-    )
+    remedy = "Install it in the environment of this command, or correct the name."
+    remedy = "Did you mean `big`?" if name in {"../big", "big/", "big..a", "bgi"} else remedy
+    assert refusal("verify", "--package", name) == f"Error: package `{shown}` is not installed\n  {remedy}\n"
 
 
 @pytest.mark.parametrize("name", ["single", "single.a", "os", "sys"])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import os
 import sys
 
 from hatch_wheelweights.cli.ending import COULD_NOT_FINISH, WRONG_USAGE, end, end_for
@@ -19,6 +20,8 @@ def main() -> None:
     """Run the command line, and exit."""
     if not all(map(importlib.util.find_spec, ("click", "rich"))):
         end("Error: the command line needs click and rich: pip install 'hatch-wheelweights[cli]'", WRONG_USAGE)
+    # No command multiplies matrices: starting a thread for each processor takes longer than looking into a file
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name in a file can have characters that the terminal cannot show
             stream.reconfigure(errors="backslashreplace")

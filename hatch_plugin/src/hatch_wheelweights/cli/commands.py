@@ -1,39 +1,85 @@
 """The command line as a whole: its commands in the order of their use, and how a user's mistakes are reported.
 
 Each command has a module of its own, which knows arguments, exit statuses and what goes to which stream, and knows no
-formats. Whatever needs numpy is imported inside the commands, so that `--help` and wrong usage are answered at once.
+formats. A module is imported when its command is used, and whatever needs numpy when the command runs, so that `--help`
+and wrong usage are answered at once.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+import sys
+from typing import Any, Final, cast
 
 import click
 
 from hatch_wheelweights._version import __version__
-from hatch_wheelweights.cli.config import config
-from hatch_wheelweights.cli.convert import convert
-from hatch_wheelweights.cli.diff import diff
-from hatch_wheelweights.cli.ending import COULD_NOT_FINISH, FILE_HAS_A_PROBLEM, WRONG_USAGE, end
-from hatch_wheelweights.cli.flags import FLAGS
-from hatch_wheelweights.cli.inspect import inspect
-from hatch_wheelweights.cli.verify import verify
-from hatch_wheelweights.errors import ConfigError, message
-from wheelweights.errors import WheelweightsError
+from hatch_wheelweights.cli.ending import COULD_NOT_FINISH, end
 
 __all__ = ["cli"]
+
+# What each does; `hatch_wheelweights.cli.inspect.inspect` is a command
+_COMMANDS: Final = {
+    "inspect": "Show what is in a checkpoint, record or wheel.",
+    "convert": "Convert a checkpoint into a record.",
+    "export": "Write the tensors of a file as safetensors.",
+    "config": "Print the configuration in a checkpoint as JSON.",
+    "scaffold": "Write typed dataclasses that a file binds to.",
+    "verify": "Check every byte of records, in wheels and packages too.",
+    "diff": "Compare two checkpoints, records or wheels.",
+    "completion": "Print what makes a shell complete files, options and keys.",
+}
 
 
 class _Commands(click.Group):
     """Commands that report a user's mistakes in words, without a traceback."""
 
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the names of the commands."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command; one that knows what a shell completes, where a shell asks."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"hatch_wheelweights.cli.{cmd_name}")
+        command = cast("click.Command", getattr(module, cmd_name))
+        if ctx.resilient_parsing:
+            from hatch_wheelweights.cli.completion import complete_params  # noqa: PLC0415 (likewise)
+
+            complete_params(command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is meant; exit for a name that is none, and tell the nearest."""
+        name = args[0]
+        if name not in _COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            from wheelweights.errors import nearest  # noqa: PLC0415 (likewise)
+
+            near = nearest(name.lower(), _COMMANDS)
+            ctx.fail(f"No such command {name!r}.{'' if near is None else f' Did you mean {near!r}?'}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the list of commands, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; exit with the status that tells how it ended."""
+        from hatch_wheelweights.looking.progress import shown_on  # noqa: PLC0415 (likewise)
+        from wheelweights.errors import WheelweightsError  # noqa: PLC0415
+
         try:
-            return super().invoke(ctx)
+            with shown_on(sys.stderr):
+                return super().invoke(ctx)
         except WheelweightsError as error:
-            status = WRONG_USAGE if isinstance(error, ConfigError) else FILE_HAS_A_PROBLEM
-            end(f"Error: {message(error, FLAGS)}", status)
+            from hatch_wheelweights.cli.flags import FLAGS  # noqa: PLC0415
+            from hatch_wheelweights.cli.saying import refuse  # noqa: PLC0415
+
+            refuse(error, FLAGS)
         except KeyboardInterrupt:
             end("Interrupted.", COULD_NOT_FINISH)
 
@@ -46,7 +92,3 @@ def cli() -> None:
     Nothing in a file is ever executed. Exit status: 0 all is well, 1 a file has a problem, 2 wrong usage,
     3 could not finish (interrupted, out of memory).
     """
-
-
-for _command in (inspect, convert, config, verify, diff):
-    cli.add_command(_command)

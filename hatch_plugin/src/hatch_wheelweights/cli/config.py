@@ -7,13 +7,18 @@ from __future__ import annotations
 import click
 
 from hatch_wheelweights.cli.ending import say
-from hatch_wheelweights.cli.saying import force_flag, warn
+from hatch_wheelweights.cli.saying import examples, force_flag, warn
 from hatch_wheelweights.cli.writing import check_text_output, write_text
 
 __all__ = ["config"]
 
 
-@click.command(short_help="Print the configuration in a checkpoint as JSON.")
+@click.command(
+    epilog=examples(
+        "wheelweights config model.ckpt --key hyper_parameters",
+        "wheelweights config model.pt --key config --key model -o config.json",
+    ),
+)
 @click.argument("source")
 @click.option(
     "--key", multiple=True, required=True, metavar="KEY", help="The key; several lead to a nested value. Repeatable."

@@ -10,17 +10,22 @@ from typing import Any
 import click
 
 from hatch_wheelweights.cli.ending import say
-from hatch_wheelweights.cli.flags import FLAGS, flag_options, read_flags
-from hatch_wheelweights.cli.saying import force_flag, warn
+from hatch_wheelweights.cli.flags import flag_options, read_flags
+from hatch_wheelweights.cli.saying import examples, force_flag, say_written, warn
 from hatch_wheelweights.cli.writing import check_record_output
-from hatch_wheelweights.errors import spelt
 from hatch_wheelweights.options.model import ConversionOptions
-from wheelweights.errors import counted, printable
+from wheelweights.errors import printable
 
 __all__ = ["convert"]
 
 
-@click.command(short_help="Convert a checkpoint into a record.")
+@click.command(
+    epilog=examples(
+        "wheelweights convert model.pt model.mpk",
+        "wheelweights convert train.ckpt model.mpk --top-level-key state_dict --key-remap '^module\\.' ''",
+        "wheelweights convert model.safetensors model.mpk --precision half",
+    ),
+)
 @click.argument("source")
 @click.argument("output")
 @flag_options(ConversionOptions)
@@ -42,10 +47,6 @@ def convert(source: str, output: str, force: bool, **flags: Any) -> None:
     warn(done.told)
     if options.debug:
         say(done.table)
-    for note in done.noted:
-        say(f"Note: {printable(spelt(note, FLAGS))}")
-    holds = f"{done.size:,} bytes, {counted(done.tensors, 'tensor')} of {done.nbytes:,} bytes"
-    took = f"{time.perf_counter() - started:.2f} s"
-    say(f"{printable(output)}: {holds}, from {printable(source)} ({done.format}) in {took}")
+    say_written(done, source, output, time.perf_counter() - started)
     if done.golden is not None:
         say(f"{printable(str(done.golden))}: golden outputs, from {printable(str(options.golden))}")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 if TYPE_CHECKING:
     from typing import TextIO
 
-__all__ = ["COULD_NOT_FINISH", "FILE_HAS_A_PROBLEM", "WRONG_USAGE", "end", "end_for", "reason_of", "say", "tell"]
+__all__ = ["COULD_NOT_FINISH", "FILE_HAS_A_PROBLEM", "WRONG_USAGE", "end", "end_for", "reason_of", "say", "show", "tell"]
 
 FILE_HAS_A_PROBLEM: Final = 1  # and, for `diff`, files that differ
 WRONG_USAGE: Final = 2
@@ -24,6 +24,11 @@ COULD_NOT_FINISH: Final = 3
 def say(text: str) -> None:
     """Print lines to standard output at once; end the command if that fails."""
     _print(text, sys.stdout, "standard output")
+
+
+def show(text: str) -> None:
+    """Print lines as they are, colours included: whatever comes from a file must be escaped in them."""
+    _write(text, sys.stdout, "standard output")
 
 
 def tell(text: str) -> None:
@@ -56,8 +61,12 @@ def reason_of(error: OSError | ValueError) -> str:
 
 
 def _print(text: str, stream: TextIO | None, name: str) -> None:
+    _write(_escaped(text), stream, name)
+
+
+def _write(text: str, stream: TextIO | None, name: str) -> None:
     try:
-        print(_escaped(text), file=stream, flush=True)
+        print(text, file=stream, flush=True)
     except OSError as error:
         end_for(error, f"{name} cannot be written")
 

@@ -10,6 +10,7 @@ import click
 
 from hatch_wheelweights.cli.ending import FILE_HAS_A_PROBLEM, say, tell
 from hatch_wheelweights.cli.flags import FLAGS
+from hatch_wheelweights.cli.saying import examples
 from hatch_wheelweights.errors import message
 from wheelweights.errors import WheelweightsError, counted, printable
 
@@ -23,7 +24,12 @@ __all__ = ["verify"]
 SHOWN_FAULTS: Final = 100  # of a wheel
 
 
-@click.command(short_help="Check every byte of records, of wheels with records, or of installed records.")
+@click.command(
+    epilog=examples(
+        "wheelweights verify model.mpk dist/*.whl",
+        "wheelweights verify --package my_package",
+    ),
+)
 @click.argument("files", nargs=-1, metavar="[FILE]...")
 @click.option("--package", "packages", multiple=True, metavar="NAME", help="An installed package to check. Repeatable.")
 @click.pass_context

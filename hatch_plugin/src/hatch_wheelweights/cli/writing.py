@@ -1,7 +1,7 @@
 """What a command writes: whole or not at all, and over nothing that cannot be had again.
 
 A file that is there is an error without `--force`. With it, a product of the same kind is replaced, but never weights:
-those may have taken weeks.
+those may have taken weeks. The one exception is a safetensors file where one is asked for.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from wheelweights.atomic import appearing_whole
 from wheelweights.errors import WheelweightsError, backticked
 from wheelweights.formats import HEAD_BYTES, Format, format_of, what_it_is
 
-__all__ = ["check_record_output", "check_text_output", "write_text"]
+__all__ = ["check_record_output", "check_safetensors_output", "check_text_output", "write_text"]
 
-_TEXTS = {None, Format.EMPTY, Format.HTML}  # what a file of text can be taken for
+_TEXTS = {None, Format.EMPTY, Format.HTML, Format.JSON}  # what a file of text can be taken for
 _WEIGHTS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".mpk", ".npz", ".whl", ".onnx", ".gguf")
 
 
@@ -27,30 +27,39 @@ def check_record_output(path: str, *, force: bool) -> None:
     Raises ConfigError for a name that is no record's, WheelweightsError for a file that is there: a record without
     `force`, any other file always.
     """
-    if PurePath(path).suffix != ".mpk":
-        fact = f"OUTPUT: expected a path ending in `.mpk`, found {backticked(path)}"
-        raise ConfigError(
-            Fault(
-                None, fact, remedy=f"Write {PurePath(path).with_suffix('.mpk').name}." if PurePath(path).name else None
-            )
-        )
+    _check_output(path, ".mpk", Format.RECORD, "a record", force=force)
+
+
+def check_safetensors_output(path: str, *, force: bool) -> None:
+    """Raise an error where no safetensors file may be written, as `check_record_output` does for a record.
+
+    Such a file can be weights that somebody trained, so `force` is meant to be rare.
+    """
+    _check_output(path, ".safetensors", Format.SAFETENSORS, "a safetensors file", force=force)
+
+
+def _check_output(path: str, suffix: str, wanted: Format, called: str, *, force: bool) -> None:
+    if PurePath(path).suffix != suffix:
+        fact = f"OUTPUT: expected a path ending in `{suffix}`, found {backticked(path)}"
+        remedy = f"Write {PurePath(path).with_suffix(suffix).name}." if PurePath(path).name else None
+        raise ConfigError(Fault(None, fact, remedy=remedy))
     head = _head(path)
     if head is None:
         return
-    if format_of(head) is not Format.RECORD:
+    if format_of(head) is not wanted:
         raise _there(path, what_it_is(head), "Give another OUTPUT, or remove the file.")
     if not force:
-        raise _there(path, "a record", "Replace it with --force, or give another OUTPUT.")
+        raise _there(path, called, "Replace it with --force, or give another OUTPUT.")
 
 
-def check_text_output(path: str, *, read: str, force: bool) -> None:
+def check_text_output(path: str, *, read: str | None, force: bool) -> None:
     """Raise WheelweightsError where no text may be written; `read` is the path of the file that the text is about.
 
     That is over the file that is read, over weights in any form, and, without `force`, over any file.
     """
     target = Path(path)
     try:
-        if target.exists() and target.samefile(read):
+        if read is not None and target.exists() and target.samefile(read):
             raise WheelweightsError("expected another file to write to, found the one that is read", path=path)
     except (OSError, ValueError) as error:
         raise _refused(path, error) from error
@@ -64,7 +73,7 @@ def check_text_output(path: str, *, read: str, force: bool) -> None:
         raise _there(path, "one", "Replace it with --force, or give another file to write to.")
 
 
-def write_text(path: str, text: str, *, read: str, force: bool) -> None:
+def write_text(path: str, text: str, *, read: str | None, force: bool) -> None:
     """Write a text file whole or not at all, where `check_text_output` allows it; a device or a pipe is written to."""
     check_text_output(path, read=read, force=force)
     target = Path(path)

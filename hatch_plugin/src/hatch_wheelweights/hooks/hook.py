@@ -61,7 +61,7 @@ class WheelweightsBuildHook(Interface):
             return
         held = self._hold()
         try:
-            with self._project.errors_for_the_user(), ExitStack() as opened:
+            with self._project.spoken_to(), ExitStack() as opened:
                 self._prepare(version, build_data, held, opened)
         except BaseException:
             self._let_go()
@@ -71,7 +71,7 @@ class WheelweightsBuildHook(Interface):
         """Put the records into what was built, and audit it; when that fails, it is removed."""
         artifact = Path(artifact_path)
         try:
-            with self._project.errors_for_the_user():
+            with self._project.spoken_to():
                 if self.target_name == "sdist":
                     self._finish_sdist(artifact)
                 elif self.target_name == "wheel" and version != "editable":

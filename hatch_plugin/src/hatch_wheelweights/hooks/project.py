@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import traceback
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -90,6 +91,14 @@ class Project:
         """Tell the user of what is as it should be."""
         for note in notes:
             self.app.display_info(f"{of}: {_in_toml(note)}")
+
+    @contextmanager
+    def spoken_to(self) -> Generator[None, None, None]:
+        """Do long work: with its progress on a terminal, and with errors for the user."""
+        from hatch_wheelweights.looking.progress import shown_on
+
+        with self.errors_for_the_user(), shown_on(sys.stderr):
+            yield
 
     @contextmanager
     def errors_for_the_user(self) -> Generator[None, None, None]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,10 +163,13 @@ def _require_tensors(record: Path) -> None:
 def _write(project: Project, job: Job, plan: Plan, file: Path, *, shown: str) -> Path | None:
     """Write one record and tell the user of it, in one line where all is well; return its golden record's file."""
     from hatch_wheelweights.conversion import write_plan
+    from hatch_wheelweights.looking.texts import human_size
     from wheelweights.errors import counted
     from wheelweights.golden import golden_path
 
+    started = time.perf_counter()
     done = write_plan(plan, file)
+    seconds = time.perf_counter() - started
     source = project.relative(plan.checkpoint.path)
     project.warn(done.told, source)
     project.note(done.noted, source)
@@ -173,6 +177,8 @@ def _write(project: Project, job: Job, plan: Plan, file: Path, *, shown: str) ->
         project.app.display_info(done.table)
     tensors = counted(done.tensors, "tensor")
     project.note([f"{tensors}, {done.nbytes:,} bytes, from {source} ({done.format})"], shown)
+    speed = f"{seconds:.2f} s, {human_size(round(done.size / max(seconds, 1e-6)))}/s"
+    project.app.display_debug(f"{source} -> {shown}: {human_size(done.size)} in {speed}")
     if plan.golden is not None and job.options.golden is not None:
         of, parts = project.relative(job.options.golden), counted(len(plan.golden.parts), "part")
         project.note([f"golden outputs of the model and {parts}, from {of}"], golden_path(shown))

@@ -62,7 +62,7 @@ class WeightsBuilder(Interface):
             self.clean(str(folder), [])
         if clean_only or hooks_only:
             return
-        with ending_on_signals(lambda signal: SystemExit(128 + signal)), self._project.errors_for_the_user():
+        with ending_on_signals(lambda signal: SystemExit(128 + signal)), self._project.spoken_to():
             yield from map(str, self._built(folder))
 
     def clean(self, directory: str, versions: list[str]) -> None:  # noqa: ARG002

@@ -23,7 +23,7 @@ from hatch_wheelweights.looking.listing import row_from
 from hatch_wheelweights.looking.wheels import is_record
 from wheelweights import RecordError, open_record
 from wheelweights.archives import member_bytes
-from wheelweights.errors import MissingRecordError, backticked
+from wheelweights.errors import MissingRecordError, backticked, did_you_mean
 from wheelweights.record import read_record
 
 if TYPE_CHECKING:
@@ -36,7 +36,19 @@ if TYPE_CHECKING:
     from hatch_wheelweights.looking.listing import Row
     from wheelweights import Record
 
-__all__ = ["Claim", "File", "Package", "claim_of", "claims", "find_package", "open_file", "pieces"]
+__all__ = [
+    "Claim",
+    "File",
+    "Package",
+    "claim_of",
+    "claims",
+    "find_package",
+    "no_record",
+    "open_file",
+    "packages_with_records",
+    "pieces",
+    "size_of",
+]
 
 File: TypeAlias = "Path | zipfile.Path"  # the second for a package that is imported from a zip archive
 PIECE_BYTES: Final = 1 << 20
@@ -84,7 +96,8 @@ def find_package(name: str) -> Package:
 def _no_such_package(name: str) -> MissingRecordError:
     packages = _packages_of(name)
     if not packages:
-        remedy = "Install it in the environment of this command, or correct the name."
+        remedy = did_you_mean(name, packages_with_records())
+        remedy = remedy or "Install it in the environment of this command, or correct the name."
         return MissingRecordError(f"package {backticked(name)} is not installed", remedy=remedy)
     flags = " ".join(f"--package {package}" for package in packages)
     fact = f"expected the name that a package is imported by, found that of a distribution, {backticked(name)}"
@@ -195,6 +208,17 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         raise RecordError(f"cannot be read: {error.strerror or error}", path=folder) from error
 
 
+def no_record(name: str) -> MissingRecordError:
+    """Return the error about an installed package without records."""
+    remedy = "Name another package, or build it with hatch-wheelweights, and with its hooks enabled."
+    return MissingRecordError(f"no record in package {backticked(name)}", remedy=remedy)
+
+
+def size_of(file: File) -> int:
+    """Return the bytes of a file."""
+    return file.stat().st_size if isinstance(file, Path) else file.root.getinfo(file.at).file_size
+
+
 def _place(file: File) -> str:
     """Return what is the same for one file, whichever way it was found."""
     if isinstance(file, Path):
@@ -257,6 +281,13 @@ def claims() -> Mapping[str, Claim]:
                 _place(file), Claim(_said(distribution, "Name"), _said(distribution, "Version"), file, row)
             )
     return found
+
+
+def packages_with_records() -> list[str]:
+    """Return the packages that installed distributions list records of, by the names that they are imported by."""
+    texts = (distribution.read_text("RECORD") or "" for distribution in importlib.metadata.distributions())
+    names = {name.partition("/")[0] for text in texts if ".mpk" in text for name, _ in _rows(text)}
+    return sorted(filter(str.isidentifier, names))
 
 
 def claim_of(file: File, known: Mapping[str, Claim]) -> Claim | None:

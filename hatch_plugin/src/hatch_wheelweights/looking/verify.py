@@ -17,12 +17,14 @@ from hatch_wheelweights.looking.files import kind_of, open_file, part_of_record,
 from hatch_wheelweights.looking.listing import difference, read_listing, row_of
 from hatch_wheelweights.looking.wheels import WHEEL_AGAIN, Wheel, is_record
 from hatch_wheelweights.opening import Checkpoint
+from hatch_wheelweights.progress import advance, working
 from wheelweights import RecordError
 from wheelweights.errors import MissingRecordError, WheelweightsError, backticked, printable
 from wheelweights.parts import join
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from hatch_wheelweights.looking.installed import Claim, File, Package
     from hatch_wheelweights.looking.listing import Listing
@@ -66,16 +68,24 @@ def verify_file(path: str) -> Iterator[Verdict]:
         if isinstance(file, Wheel):
             yield from _verdicts_of_wheel(file)
         else:
-            yield _verdict_of_record(file)
+            with working(f"Verifying {path}", _payload(file)):
+                verdict = _verdict_of_record(file)
+            yield verdict
 
 
 def _verdict_of_record(record: Record) -> Verdict:
-    record.verify()
+    record.verify(progress=advance)
     parts = parts_in(record)
     count = sum(part.count for part in parts) if parts else len(record)
     nbytes = sum(record.info(key).nbytes for key in record)
     requirements = tuple(part.requirement for part in parts)
     return Verdict(record.path, kind_of(record), count, nbytes, parts=requirements, part_of=part_of_record(record))
+
+
+def _payload(record: Record) -> int:
+    """Return the bytes that verifying a record reads: of tied tensors, once."""
+    infos = {key: record.info(key) for key in record}
+    return sum({info.offset or key: info.nbytes for key, info in infos.items()}.values())
 
 
 # A wheel
@@ -90,7 +100,11 @@ def _verdicts_of_wheel(wheel: Wheel) -> Iterator[Verdict]:
         faulty.add(fault.path)
         yield Verdict(wheel.path, "wheel", fault=fault)
     for name in wheel.files:
-        verdict = None if f"{wheel.path}/{name}" in faulty else _verdict_of_file(wheel, name, listing)
+        verdict = None
+        if f"{wheel.path}/{name}" not in faulty:
+            readings = 2 if is_record(name) else 1
+            with working(f"Verifying {wheel.path}/{name}", readings * wheel.files[name].size):
+                verdict = _verdict_of_file(wheel, name, listing)
         if verdict is not None:
             yield verdict
             faulty |= {verdict.path} if verdict.fault else set()
@@ -117,11 +131,19 @@ def _verdict_of_file(wheel: Wheel, name: str, listing: Listing | None) -> Verdic
 def _check_file(wheel: Wheel, name: str, listing: Listing | None) -> None:
     """Compare a file with its CRC-32 and, if it has one, with its row in RECORD."""
     row = None if listing is None else row_of(listing, name)
+    pieces = _told(wheel.pieces(name))
     if row is None:
-        for _ in wheel.pieces(name):
+        for _ in pieces:
             pass
-    elif fact := difference(row, wheel.pieces(name)):
+    elif fact := difference(row, pieces):
         raise RecordError(fact, remedy=WHEEL_AGAIN)
+
+
+def _told(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the same pieces, and tell what shows progress of each."""
+    for piece in pieces:
+        advance(len(piece))
+        yield piece
 
 
 # An installed package
@@ -138,8 +160,7 @@ def verify_package(name: str) -> Iterator[Verdict]:
     records, known = package.records(), installed.claims()
     missing = [claim for place, claim in known.items() if package.holds(place) and not claim.file.exists()]
     if not records and not missing:
-        remedy = "Name another package, or build it with hatch-wheelweights, and with its hooks enabled."
-        raise MissingRecordError(f"no record in package {backticked(name)}", remedy=remedy)
+        raise installed.no_record(name)
     for claim in missing:
         fact = f"is missing, although it is listed in the RECORD of {claim.distribution} {claim.version}"
         fault = MissingRecordError(fact, path=str(claim.file), remedy=_reinstall(claim))
@@ -151,12 +172,18 @@ def verify_package(name: str) -> Iterator[Verdict]:
 def _verdict_of_installed(file: File, known: Mapping[str, Claim]) -> Verdict:
     try:
         record = installed.open_file(file)
-        verdict = _verdict_of_record(record)
-        _check_claim(file, known)
+        with _working_on(record, file, known):
+            verdict = _verdict_of_record(record)
+            _check_claim(file, known)
         return _verdict_of_parts(record, verdict, known) if verdict.parts else verdict
     except WheelweightsError as fault:
         fault.path = fault.path or str(file)
         return Verdict(str(file), "record", fault=fault)
+
+
+def _working_on(record: Record, file: File, known: Mapping[str, Claim]) -> AbstractContextManager[None]:
+    readings = 1 if installed.claim_of(file, known) is None else 2
+    return working(f"Verifying {record.path}", readings * _payload(record))
 
 
 def _check_claim(file: File, known: Mapping[str, Claim]) -> None:
@@ -165,7 +192,7 @@ def _check_claim(file: File, known: Mapping[str, Claim]) -> None:
     if claim is None:
         return
     said = f"the RECORD of {printable(claim.distribution)} {printable(claim.version)}"
-    if fact := difference(claim.row, installed.pieces(file), said):
+    if fact := difference(claim.row, _told(installed.pieces(file)), said):
         raise RecordError(fact, path=str(file), remedy=_reinstall(claim))
 
 
@@ -189,8 +216,9 @@ def _verdict_of_parts(index: Record, verdict: Verdict, known: Mapping[str, Claim
     whole = join(index, opened, widen=False, reopen=None)
     for part, record in records.items():
         try:
-            record.verify()
-            _check_claim(files[part], known)
+            with _working_on(record, files[part], known):
+                record.verify(progress=advance)
+                _check_claim(files[part], known)
         except WheelweightsError as fault:
             fault.path = fault.path or record.path
             fault.details = (*fault.details, f"A part of {printable(index.path)}, in {part.requirement}.")

@@ -20,7 +20,7 @@ from hatch_wheelweights.checkpoint.zip_members import DEFLATED, checked_members,
 from hatch_wheelweights.deflate import crc32
 from hatch_wheelweights.errors import CheckpointError
 from wheelweights import Record, RecordError
-from wheelweights.errors import backticked, listed, quoted
+from wheelweights.errors import backticked, listed, printable, quoted
 from wheelweights.record import aligned_buffer, header_size, read_only, read_record
 
 if TYPE_CHECKING:
@@ -73,6 +73,17 @@ class Wheel:
             self._opened.account.charge(len(record), BYTES_PER_TENSOR * len(record))
             self._opened.account.charge(*_cost_of(record.metadata))
         return record
+
+    def open_only(self, *, index: bool = True) -> Record:
+        """Open the record of a wheel that has one, as `open` does; raise RecordError, which names one, for several."""
+        first, *others = self.records  # `looking.files` opens no wheel without any
+        if others:
+            raise RecordError(
+                f"expected a wheel with one record, found {len(self.records):,}: {listed(self.records)}",
+                path=self.path,
+                remedy=f"Name one of them: {printable(f'{self.path}/{first}')}",
+            )
+        return self.open(first, index=index)
 
     def pieces(self, name: str) -> Iterator[bytes]:
         """Yield the bytes of a file in pieces of 1 MiB at most, inflated; compare them with its CRC-32 at the end.

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
-
-from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
 
 from hatch_wheelweights.options.values import Kind, read_string, refuse_unknown, said
 from wheelweights.errors import backticked
@@ -67,13 +63,15 @@ def _name(table: Mapping[Any, Any], place: Place, faults: Faults) -> str:
     if "name" not in table:
         faults.add(place / "name", "expected the name of a distribution, found nothing")
         return ""
+    from packaging.utils import canonicalize_name  # noqa: PLC0415 (a command line has no such option)
+
     before = len(faults)
     name = read_string(table["name"], place / "name", faults)
-    package = canonicalize_name(name).replace("-", "_")
-    if len(faults) == before and not (_NAME.fullmatch(name) and package.isidentifier()):
+    normal = canonicalize_name(name)
+    if len(faults) == before and not (_NAME.fullmatch(name) and normal.replace("-", "_").isidentifier()):
         fact = f"expected a distribution's name that can be imported, found {backticked(name)}"
         faults.add(place / "name", fact, remedy="Begin it with a letter; letters, digits and hyphens may follow.")
-    return canonicalize_name(name)
+    return normal
 
 
 def _version(table: Mapping[Any, Any], place: Place, faults: Faults) -> str:
@@ -83,6 +81,8 @@ def _version(table: Mapping[Any, Any], place: Place, faults: Faults) -> str:
         found = said(value) if "version" in table else "nothing"
         faults.add(place / "version", f"expected a version as text, found {found}", remedy=remedy)
         return ""
+    from packaging.version import InvalidVersion, Version  # noqa: PLC0415 (likewise)
+
     try:
         return str(Version(value))
     except InvalidVersion:
@@ -95,6 +95,8 @@ def _size(value: object, place: Place, faults: Faults) -> int | None:
     """Read a size: bytes as an integer, or text in units that are powers of 1000."""
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
+    from decimal import Decimal  # noqa: PLC0415 (likewise)
+
     form = _SIZE.fullmatch(value) if isinstance(value, str) else None
     if form and (size := round(Decimal(form[1]) * _UNITS[form[2]])) > 0:
         return size

@@ -216,7 +216,7 @@ def cast(tensor: LazyTensor, goal: Goal, losses: Losses) -> LazyTensor:
 def _pieces(tensor: LazyTensor, dtype: str) -> Iterator[NDArray[Any]]:
     """Yield arrays of at most `BLOCK_BYTES` in either dtype: one block of a mapped tensor can be all of it."""
     step = BLOCK_BYTES // max(DTYPES[tensor.dtype].itemsize, DTYPES[dtype].itemsize)
-    for block in tensor.blocks():
+    for block in tensor.read():
         for start in range(0, block.size, step):
             yield block[start : start + step]
 

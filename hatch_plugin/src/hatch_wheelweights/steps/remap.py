@@ -6,7 +6,6 @@ key. Knows names only, no tensors; what a rule is, is said in `options.rules`.
 
 from __future__ import annotations
 
-import difflib
 import re
 from itertools import islice
 from typing import TYPE_CHECKING, Final
@@ -63,6 +62,8 @@ def remapped_key(key: str, rules: Sequence[Rule]) -> str:
 
 def nearest_keys(pattern: str, keys: Iterable[str]) -> list[str]:
     """Return the (at most) three keys that look most like a pattern, nearest first."""
+    import difflib  # noqa: PLC0415 (only for an error)
+
     text = re.sub(r"\\[AbBdDsSwWzZ]|\(\?P?<\w+>|\(\?:|\\|[][(){}^$*+?|]", "", pattern)
     compared = [key for key in islice(keys, MAX_COMPARED_KEYS) if len(key) <= MAX_COMPARED_CHARACTERS]
     return difflib.get_close_matches(text[:MAX_COMPARED_CHARACTERS], compared, n=3, cutoff=0.0)
