@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from hatch_wheelweights import CheckpointError, convert
+from hatch_wheelweights import CheckpointError, convert, export, open_checkpoint
 from hatch_wheelweights.checkpoint import files
 from making.checkpoints import legacy_checkpoint, safetensors, zip_checkpoint
+from making.installed import record_bytes
 from making.pickles import legacy_storage, ordered_dict, pickled, storage, tensor
-from wheelweights import open_record
+from wheelweights import RecordError, open_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,6 +111,31 @@ def test_a_source_that_changes_gives_one_state_of_it_or_an_error(
     record = open_record(output)
     record.verify()
     assert len({record[key].tobytes() for key in record}) == 1, "values of two states"
+
+
+def as_record(values: bytes) -> bytes:
+    return record_bytes({f"t{i}": np.frombuffer(values, "<f4").copy() for i in range(4)})
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "record"])
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("point", POINTS)
+def test_an_export_of_it_gives_one_state_of_it_or_an_error(
+    tmp_path: Path, at_read: Callable[..., None], kind: str, change: str, point: int
+) -> None:
+    make = {**KINDS, "record": as_record}[kind]
+    source, output = tmp_path / "source", tmp_path / "out" / "model.safetensors"
+    output.parent.mkdir()
+    source.write_bytes(make(OLD))
+    at_read(point, lambda: CHANGES[change](source, make(NEW)))
+    try:
+        export(source, output)
+    except (CheckpointError, RecordError):
+        assert list(output.parent.iterdir()) == []
+        return
+    assert list(output.parent.iterdir()) == [output]
+    with open_checkpoint(output) as checkpoint:
+        assert len({tensor.numpy().tobytes() for tensor in checkpoint.tree.values()}) == 1, "values of two states"
 
 
 def test_a_source_that_is_not_changed_converts_however_it_is_read(tmp_path: Path, at_read: Callable[..., None]) -> None:

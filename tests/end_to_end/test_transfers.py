@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pytest
 
-from hatch_wheelweights import convert
+from hatch_wheelweights import convert, export
 from making.checkpoints import safetensors, zip_checkpoint
 from making.pickles import state_dict, storage, tensor
 
@@ -91,6 +92,25 @@ def test_a_checkpoint_that_is_read_in_another_order_is_read_twice_at_most(tmp_pa
     source.write_bytes(CHECKPOINTS[name]())
     cost = cost_of(lambda: convert(source, tmp_path / "model.mpk", key_remap=[("w0", "z")]))
     assert WEIGHTS < cost.read < 2 * (WEIGHTS + LITTLE)
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_an_export_reads_and_writes_each_byte_once(tmp_path: Path, name: str) -> None:
+    source = tmp_path / name
+    source.write_bytes(CHECKPOINTS[name]())
+    convert(source, tmp_path / "model.mpk")
+    for one in (source, tmp_path / "model.mpk"):
+        cost = cost_of(functools.partial(export, one, tmp_path / "out.safetensors", force=True))
+        assert WEIGHTS < cost.read < WEIGHTS + LITTLE
+        assert WEIGHTS < cost.written < WEIGHTS + LITTLE
+
+
+def test_tied_tensors_are_read_once_to_be_exported(tmp_path: Path) -> None:
+    tensors = {f"w{key}": tensor(storage("0", SIZES[0] // 4), size=(SIZES[0] // 4,)) for key in range(3)}
+    (tmp_path / "model.pt").write_bytes(zip_checkpoint(state_dict(**tensors), {"0": parts()[0]}))
+    cost = cost_of(lambda: export(tmp_path / "model.pt", tmp_path / "out.safetensors", force=True))
+    assert SIZES[0] < cost.read < SIZES[0] + LITTLE
+    assert 3 * SIZES[0] < cost.written < 3 * SIZES[0] + LITTLE
 
 
 def test_a_wheel_costs_its_record_once_more(new_project: Callable[..., Project]) -> None:

@@ -8,6 +8,7 @@ import os
 import pickle
 import zipfile
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from making.checkpoints import legacy_checkpoint, safetensors, tar_checkpoint, z
 from making.pickles import get, name, pickled, put, storage, tensor
 from making.values import FLOATS, VALUES
 from wheelweights import RecordError, open_record, write_record
+from wheelweights.errors import human_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -159,6 +161,14 @@ def test_returns_what_was_done(model: Path) -> None:
     assert done.warnings == ()
     assert "enc.2.weight" in done.table
     assert "enc.1.weight" in done.table
+
+
+def test_says_on_one_line_what_was_done(model: Path) -> None:
+    done = convert(model, "model.mpk", top_level_key="state_dict")
+    size = human_size(Path("model.mpk").stat().st_size)
+    assert repr(done) == f"<Conversion 'model.pt' (pytorch-zip) -> 'model.mpk': 4 tensors, {size}>"
+    told = replace(done, told=("a", "b"))
+    assert repr(told) == f"<Conversion 'model.pt' (pytorch-zip) -> 'model.mpk': 4 tensors, {size}, 2 warnings>"
 
 
 def test_passes_the_warnings_of_the_checkpoint_on(tmp_path: Path) -> None:

@@ -10,23 +10,26 @@ from __future__ import annotations
 import fnmatch
 import os
 from dataclasses import dataclass, fields, replace
-from itertools import islice
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Final
 
 from hatch_wheelweights._version import __version__
 from hatch_wheelweights.checkpoint import naming
+from hatch_wheelweights.checkpoint.tensors import bytes_to_read
 from hatch_wheelweights.deflate import crc32
-from hatch_wheelweights.errors import EXCLUDE, CheckpointError, Do, Option
+from hatch_wheelweights.errors import Option
 from hatch_wheelweights.goldens import golden_is_current, golden_output, plan_golden, write_golden
 from hatch_wheelweights.opening import open_checkpoint
 from hatch_wheelweights.options.model import ConversionOptions, RecordOptions, specs
 from hatch_wheelweights.options.reading import keywords_of, read_keywords
 from hatch_wheelweights.options.toml import toml_name
+from hatch_wheelweights.progress import working
+from hatch_wheelweights.steps.finite import NonFinite
 from hatch_wheelweights.steps.report import debug_table
+from hatch_wheelweights.written import Written, refuse_overwriting, require_readable, values_left_out
 from wheelweights import RecordError, open_record, write_record
-from wheelweights.errors import SHOWN_ITEMS, backticked, listed
-from wheelweights.formats import HEAD_BYTES, Format, format_of, what_it_is
+from wheelweights.errors import backticked, listed
+from wheelweights.formats import Format
 from wheelweights.parts import parts_of
 from wheelweights.plain import is_dict
 
@@ -36,7 +39,6 @@ if TYPE_CHECKING:
     from hatch_wheelweights.options.distribution import Distribution
     from hatch_wheelweights.steps.configuration import Configuration
     from hatch_wheelweights.steps.pipeline import StateDict
-    from hatch_wheelweights.steps.report import Report
 
 __all__ = [
     "Conversion",
@@ -56,36 +58,16 @@ _NO_DIGEST: Final = "0" * 64
 _NOT_OPTIONS: Final = {"metadata", "golden", "debug"}
 
 
-@dataclass(frozen=True)
-class Conversion:
+@dataclass(frozen=True, repr=False)
+class Conversion(Written):
     """What a conversion did.
 
-    `format` is the kind of the checkpoint; `nbytes` counts the bytes of the tensors (tied ones each), `size` those of
-    the file; `table` is the debug table of all keys. `told` are the warnings and `noted` the notes as values, which
-    spell options for whoever reads them: a warning is of what may be wrong, a note of what is as it should be.
-    `golden` is the path of the golden record, where one was asked for.
+    Besides what `Written` says, `table` is the debug table of all keys, and `golden` the path of the golden record,
+    where one was asked for.
     """
 
-    source: Path
-    output: Path
-    format: str
-    tensors: int
-    nbytes: int
-    size: int
-    told: tuple[object, ...]
-    noted: tuple[object, ...]
     table: str
     golden: Path | None = None
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """The warnings, with options as Python spells them."""
-        return tuple(map(str, self.told))
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """The notes, with options as Python spells them."""
-        return tuple(map(str, self.noted))
 
 
 @dataclass(frozen=True)
@@ -128,52 +110,34 @@ def plan_record(checkpoint: Checkpoint, options: ConversionOptions) -> Plan:
     tensors that a record cannot hold, and for golden outputs that do not go with the tensors.
     """
     tensors = checkpoint.tensors(options)
-    _require_readable(tensors)
+    require_readable(tensors)
     golden = None if options.golden is None else plan_golden(options.golden, tensors.report.rows)
     configuration = checkpoint.configuration(options.config_key) if options.config_key else None
     warnings = configuration.warnings if configuration else ()
     return Plan(checkpoint, tensors, _metadata(checkpoint, options, configuration), golden, warnings)
 
 
-def _require_readable(tensors: StateDict) -> None:
-    """Raise the fault of the tensors that cannot be read: that of the only one, or one for all of them."""
-    broken = {key: tensor for key, tensor in tensors.items() if tensor.fault is not None}
-    if len(broken) == 1:
-        for _ in next(iter(broken.values())).blocks():
-            pass
-    if broken:
-        faults = {key: tensor.fault for key, tensor in broken.items() if tensor.fault is not None}
-        shown = [f"{backticked(key)}: {fault.fact}" for key, fault in islice(faults.items(), SHOWN_ITEMS)]
-        more = [f"and {len(faults) - SHOWN_ITEMS:,} more"] if len(faults) > SHOWN_ITEMS else []
-        # By their texts, but as values: whoever reads them spells the options that they name
-        remedies = list({str(fault.remedy): fault.remedy for fault in faults.values() if fault.remedy}.values())
-        raise CheckpointError(
-            f"expected tensors that a record can hold, found {len(faults):,} others",
-            found=tuple(islice(faults, SHOWN_ITEMS)),
-            details=[*shown, *more, *remedies[:SHOWN_ITEMS]],
-            remedy=Do("Leave them out with ", EXCLUDE, " if they are not needed."),
-        )
-
-
 def write_plan(plan: Plan, output: str | os.PathLike[str]) -> Conversion:
     """Write the record, and the golden record beside it, each whole or not at all; return what was done."""
     checkpoint, tensors = plan.checkpoint, plan.tensors
     for written in (Path(output), golden_output(Path(output))):
-        _refuse_overwriting(checkpoint, written)
+        refuse_overwriting(checkpoint.files, written, Format.RECORD, RecordError)
     checkpoint.start_digest()
 
     def complete() -> None:
         plan.metadata["source"]["sha256"] = checkpoint.digest()
         checkpoint.check_unchanged()
 
-    size = write_record(
-        output,
-        tensors,
-        metadata=plan.metadata,
-        source_keys={key: key if tensor.key is None else tensor.key for key, tensor in tensors.items()},
-        complete=complete,
-        crc32=crc32,
-    )
+    non_finite = NonFinite()
+    with working(f"Converting {checkpoint.path.name}", bytes_to_read(tensors.values())):
+        size = write_record(
+            output,
+            non_finite.watched(tensors),
+            metadata=plan.metadata,
+            source_keys={key: key if tensor.key is None else tensor.key for key, tensor in tensors.items()},
+            complete=complete,
+            crc32=crc32,
+        )
     golden = None
     if plan.golden is not None:
         about = {name: plan.metadata[name] for name in ("generator", "source")}
@@ -185,15 +149,11 @@ def write_plan(plan: Plan, output: str | os.PathLike[str]) -> Conversion:
         len(tensors),
         sum(tensor.nbytes for tensor in tensors.values()),
         size,
-        (*checkpoint.warnings, *tensors.report.warnings, *plan.warnings),
-        (*tensors.report.notes, *_of_values(tensors.report)),
+        (*checkpoint.warnings, *tensors.report.warnings, *non_finite.warnings(), *plan.warnings),
+        (*tensors.report.notes, *values_left_out(tensors.report)),
         debug_table(tensors.report),
         golden,
     )
-
-
-def _of_values(report: Report) -> list[str]:
-    return [f"left out {listed(report.values)}: no tensors"] if report.values else []
 
 
 # Records that are there already
@@ -259,23 +219,6 @@ def _other_record(output: Path, expected: str) -> RecordError:
         remedy="This is an unpacked sdist, with the record in the place of the checkpoint: change the table in the "
         "project itself, and make the sdist again.",
     )
-
-
-def _refuse_overwriting(checkpoint: Checkpoint, output: Path) -> None:
-    """Raise an error where the output is a file that is no record of ours: only those are replaced."""
-    if output.exists() and any(output.samefile(file) for file in checkpoint.files):
-        raise CheckpointError(
-            "expected another file as output, found the checkpoint itself", remedy="Give the record a name of its own."
-        )
-    if output.is_file():
-        with output.open("rb") as file:
-            head = file.read(HEAD_BYTES)
-        if format_of(head) is not Format.RECORD:
-            raise RecordError(
-                f"expected no file there but a record, which is replaced; found {what_it_is(head)}",
-                path=os.fspath(output),
-                remedy="Give the record another name, or remove the file.",
-            )
 
 
 def _metadata(

@@ -11,7 +11,7 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, TypeVar, cast
+from typing import Any, Final, Literal, TypeAlias, TypeVar, cast
 
 from hatch_wheelweights.errors import Option
 from hatch_wheelweights.options.distribution import DISTRIBUTION, Distribution
@@ -22,6 +22,7 @@ from wheelweights.plain import is_dict
 __all__ = [
     "Compression",
     "ConversionOptions",
+    "ExportOptions",
     "HookOptions",
     "Precision",
     "RecordOptions",
@@ -60,6 +61,9 @@ def _spec_of(kind: Kind[Any], help: str, example: str) -> dict[str, Spec]:  # no
     return {"spec": Spec(kind, help, example, required=True)}
 
 
+_REINDEX: Final = "Close gaps in layer numbers, such as that between layers.0 and layers.2."
+
+
 @dataclass(frozen=True, kw_only=True)
 class TensorOptions:
     """Which tensors of a checkpoint are wanted, under which names and in which precision."""
@@ -73,7 +77,7 @@ class TensorOptions:
         "Rename keys: every match of a regular expression is replaced ($1, ${name}), rule after rule.",
         r"[{ pattern = 'conv\.(.*)', replacement = '$1' }]",
     )
-    reindex: bool = _option(True, BOOLEAN, "Close gaps in layer numbers, such as that between layers.0 and layers.2.")
+    reindex: bool = _option(True, BOOLEAN, _REINDEX)
     precision: Precision | Sequence[tuple[str, str] | Mapping[str, str]] = _option(
         "keep",
         PRECISIONS,
@@ -92,6 +96,13 @@ class TensorOptions:
     whole_model: bool = _option(
         False, BOOLEAN, "Take the parameters out of a pickled module, torch.save(model), running nothing."
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions(TensorOptions):
+    """The same for other programs: those look tensors up under the names, and the numbers, that the model gave them."""
+
+    reindex: bool = _option(False, BOOLEAN, _REINDEX)
 
 
 @dataclass(frozen=True, kw_only=True)
