@@ -10,12 +10,13 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from hatch_wheelweights.cli.flags import FLAGS, flag_options, read_flags, spelling_of
+from hatch_wheelweights.cli.flags import FLAGS, flag_options, given_flags, read_flags, spelling_of
 from hatch_wheelweights.errors import (
     KEY_REMAP,
     PRECISION,
     TOP_LEVEL_KEY,
     WHOLE_MODEL,
+    ConfigError,
     Do,
     Option,
     Set,
@@ -217,3 +218,42 @@ def test_faults_in_the_form_of_a_flag_are_told_with_the_others() -> None:
         "  --metadata: expected KEY=VALUE, found 'license'",
         "  --metadata: expected each key once, found 'a' twice",
     ]
+
+
+# The same options for one of several files
+
+
+@click.command()
+@flag_options(Dummies, prefix="a-")
+def one_of_two(**flags: Any) -> None:
+    """Show the options that are given."""
+    click.echo(repr(given_flags(Dummies, flags, "a-")))
+
+
+def test_a_prefix_makes_flags_for_one_of_several_files() -> None:
+    arguments = ["--a-turned-on", "--a-no-turned-off", "--a-chosen", "keep", "--a-pairs", "c", "d", "--a-cast", "=half"]
+    result = CliRunner().invoke(one_of_two, arguments, catch_exceptions=False)
+    expected = {
+        "turned_on": True, "turned_off": False, "chosen": "keep", "pairs": (("c", "d"),), "cast": (("", "half"),),
+    }  # fmt: skip
+    assert result.output == f"{expected!r}\n"
+    assert CliRunner().invoke(one_of_two, [], catch_exceptions=False).output == "{}\n"
+    assert "--a-" not in CliRunner().invoke(one_of_two, ["--help"]).output
+
+
+def test_faults_and_remedies_of_such_flags_spell_them_with_the_prefix() -> None:
+    with pytest.raises(ConfigError) as caught:
+        given_flags(Dummies, {"a_chosen": "hlf", "a_texts": ("x",), "a_cast": ("half", "b=half")}, "a-")
+    assert str(caught.value).splitlines() == [
+        "configuration: 3 faults: --a-chosen, --a-texts, --a-cast",
+        "  --a-chosen: expected `keep`, `full`, `half`, `double` or `bfloat16`, found `hlf`",
+        "    Did you mean `half`?",
+        "  --a-texts: expected KEY=VALUE, found 'x'",
+        "  --a-cast: expected PATTERN=DTYPE each time, or one word alone, found 'half' among others",
+        "    For all the other tensors, write it last: =half",
+    ]
+    spelling = spelling_of(Dummies, "a-")
+    assert spelt(Set({TOP_LEVEL_KEY: ["m"], WHOLE_MODEL: True}), spelling) == (
+        "Add: --a-top-level-key m --a-whole-model"
+    )
+    assert spelt(Option("turned_off"), spelling) == "--a-no-turned-off"

@@ -10,7 +10,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, cast
 
 import click
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Command = TypeVar("Command", bound=Callable[..., object])
 
-__all__ = ["FLAGS", "flag_options", "read_flags", "spelling_of"]
+__all__ = ["FLAGS", "flag_options", "given_flags", "read_flags", "spelling_of"]
 
 Options = TypeVar("Options")
 
@@ -36,32 +36,33 @@ Options = TypeVar("Options")
 # How they are spelt
 
 
-def spelling_of(model: type[Any]) -> Spelling:
+def spelling_of(model: type[Any], prefix: str = "") -> Spelling:
     """Return the spelling of the options of a model as flags, with words quoted as a shell needs it.
 
-    An option that is on by default is named by the flag that turns it off: `--no-reindex`.
+    An option that is on by default is named by the flag that turns it off: `--no-reindex`. With the prefix `a-` the
+    flags are those for one of several files: `--a-no-reindex`.
     """
     on = _on_by_default(model)
     forms: dict[str, Flag] = {option: spec.kind.flag for option, spec in specs(model).items()}
     return Spelling(
-        name=lambda name: _flag(name, negated=name in on),
-        setting=lambda name, value: _setting(name, value, forms.get(name)),
+        name=lambda name: _flag(name, prefix, negated=name in on),
+        setting=lambda name, value: _setting(name, value, forms.get(name), prefix),
         setting_it=lambda settings: f"Add: {' '.join(settings)}",
     )
 
 
-def _flag(name: str, *, negated: bool = False) -> str:
-    return f"--{'no-' if negated else ''}{name.replace('_', '-')}"
+def _flag(name: str, prefix: str = "", *, negated: bool = False) -> str:
+    return f"--{prefix}{'no-' if negated else ''}{name.replace('_', '-')}"
 
 
-def _setting(name: str, value: object, form: Flag | None) -> str:
+def _setting(name: str, value: object, form: Flag | None, prefix: str) -> str:
     """Return a flag with its value: once, or as often as the value has parts."""
     if isinstance(value, bool):
-        return _flag(name, negated=not value)
+        return _flag(name, prefix, negated=not value)
     given = _words(value)
     if form == "word or rules":
         given = [["=".join(words)] for words in given]
-    return " ".join(" ".join([_flag(name), *map(_in_a_shell, words)]) for words in given)
+    return " ".join(" ".join([_flag(name, prefix), *map(_in_a_shell, words)]) for words in given)
 
 
 def _words(value: object) -> list[list[str]]:
@@ -95,18 +96,27 @@ FLAGS: Final = spelling_of(ConversionOptions)
 # How they are offered
 
 
-def flag_options(model: type[Any], *, without: Collection[str] = ()) -> Callable[[Command], Command]:
-    """Give a command the options of a model as flags; it takes their values as keyword arguments, for `read_flags`."""
+def flag_options(model: type[Any], *, without: Collection[str] = (), prefix: str = "") -> Callable[[Command], Command]:
+    """Give a command the options of a model as flags; it takes their values as keyword arguments, for `read_flags`.
+
+    Flags with a prefix are not listed in the help, which they would make three times as long.
+    """
 
     def decorate(command: Command) -> Command:
         on = _on_by_default(model)
         for option, spec in reversed(specs(model).items()):  # click shows the one first that is added last
             if option not in without:
-                flag = _flag(option, negated=option in on)
-                command = click.option(flag, str(option), **_form(spec, negated=option in on))(command)
+                flag = _flag(option, prefix, negated=option in on)
+                form = _form(spec, negated=option in on)
+                command = click.option(flag, _parameter(option, prefix), hidden=bool(prefix), **form)(command)
         return command
 
     return decorate
+
+
+def _parameter(option: Option, prefix: str) -> str:
+    """Return the name of the keyword argument that a command takes the flag of an option as."""
+    return prefix.replace("-", "_") + option
 
 
 def _form(spec: Spec, *, negated: bool) -> dict[str, Any]:
@@ -132,19 +142,31 @@ def read_flags(model: type[Options], flags: Mapping[str, Any]) -> Options:
 
     Raises one ConfigError with all faults, each at its flag.
     """
+    return model(**given_flags(model, flags))
+
+
+def given_flags(model: type[Any], flags: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return only the options that flags (with this prefix) give, and their values; raise as `read_flags` does."""
     faults = Faults()
     on = _on_by_default(model)
     given: dict[str, object] = {
-        option: _given(option, spec, flags[option], faults, negated=option in on)
+        option: _given(option, spec, flags[_parameter(option, prefix)], faults, negated=option in on)
         for option, spec in specs(model).items()
-        if flags.get(option) not in _ABSENT
+        if flags.get(_parameter(option, prefix)) not in _ABSENT
     }
     try:
         options = read_keywords(model, given)
     except ConfigError as error:
-        raise ConfigError(*error.faults, *faults) from error
-    faults.raise_any()
-    return options
+        faults[:0] = error.faults
+        _raise(faults, model, prefix, error)
+    if faults:
+        _raise(faults, model, prefix, None)
+    return {option: getattr(options, option) for option in given}
+
+
+def _raise(faults: Faults, model: type[Any], prefix: str, cause: ConfigError | None) -> NoReturn:
+    place = Place((), spelling_of(model, prefix) if prefix else None)
+    raise ConfigError(*(fault.below(place) for fault in faults)) from cause
 
 
 def _given(option: Option, spec: Spec, value: Any, faults: Faults, *, negated: bool) -> object:

@@ -1,0 +1,242 @@
+"""Which tensors of two files are the same under another key: found by equal content, then by the rules that this shows.
+
+Knows keys, shapes and what identifies a content; reads nothing. What could be meant in two ways is left unpaired.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from hatch_wheelweights.looking.difference.rules import Rules, explanations, rules_of, trusted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+
+    from hatch_wheelweights.looking.difference.rules import Explanation
+
+__all__ = ["Lone", "Pairs", "Rename", "paired"]
+
+SAMPLED: Final = 8  # keys of each group of equal contents whose partners are guessed, and
+GUESSES: Final = 16  # how many partners are tried for each
+MAX_GUESSES: Final = 20_000  # in all
+TRIED: Final = 30  # rules that got the most guesses, fewer of very many keys
+MAX_APPLIED: Final = 1_500_000  # times that a rule is tried on a key, for a few seconds
+LISTED_FROM: Final = 2  # keys that a rule is told for; one key alone is told by its names
+
+Side: TypeAlias = "dict[str, Lone]"
+Group: TypeAlias = tuple[list[str], list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Lone:
+    """A tensor whose key is in one file only.
+
+    `content` is equal for tensors of equal dtype, shape and bytes; None where it was not read, or cannot be. `plain` is
+    true where all values are the same: many tensors hold nothing but zeros, so that such a content proves little.
+    """
+
+    shape: tuple[int, ...]
+    content: Hashable = None
+    plain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """A rule of renaming as patterns, `module.*` and `*`: so many keys of the first file follow it."""
+
+    patterns: tuple[str, str]
+    keys: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """The keys of one file, each with its partner in the other.
+
+    `rules` tell most of them, those that most keys follow first; `single` are the keys that they leave to be told one
+    by one. `by_names` is true where no content is equal, and names and shapes alone made the rule. `undecided` are keys
+    with equal contents, not of one value, that could be paired in several ways, and are not.
+    """
+
+    partners: Mapping[str, str]
+    rules: tuple[Rename, ...] = ()
+    single: frozenset[str] = frozenset()
+    by_names: bool = False
+    undecided: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = ()
+
+
+def paired(ours: Mapping[str, Lone], theirs: Mapping[str, Lone]) -> Pairs:
+    """Pair the keys of two files, each of which is in one of them only.
+
+    In this order: contents that each file has once; keys that follow the rules which these show, where the shapes
+    agree; contents that a file has several times, by the rule that most keys follow; and contents of one value, where
+    the last part of the key is the same. Where no content is equal, one prefix or suffix that explains the keys.
+    """
+    work = _Pairing(dict(ours), dict(theirs))
+    work.take_certain()
+    work.follow_rules()
+    work.take_voted(lambda lone: lone.content, _enough_of_equal_content)
+    work.follow_rules()
+    work.take_plain()
+    by_names = not work.partners and work.take_voted(lambda lone: lone.shape, _enough_by_names)
+    explained = rules_of(work.partners)
+    return _told(work, explained, by_names=by_names)
+
+
+def _told(work: _Pairing, explained: Mapping[str, Explanation], *, by_names: bool) -> Pairs:
+    followers = Counter(rule for rules in explained.values() for rule in rules)
+    listed = [(rule, count) for rule, count in followers.most_common() if count >= LISTED_FROM]
+    known = {rule for rule, _ in listed}
+    single = frozenset(key for key, rules in explained.items() if not known.issuperset(rules))
+    rules = tuple(Rename(rule.patterns, count) for rule, count in listed)
+    left = _groups(work.ours, work.theirs, lambda lone: None if lone.plain else lone.content)
+    undecided = tuple((tuple(ours), tuple(theirs)) for ours, theirs in left)
+    return Pairs(work.partners, rules, single, by_names, undecided)
+
+
+def _content(lone: Lone) -> Hashable:
+    return lone.content
+
+
+def _groups(ours: Side, theirs: Side, of: Callable[[Lone], Hashable]) -> list[Group]:
+    """Return the keys on both sides that have the same in common; None is nothing to have in common."""
+    groups: dict[Hashable, Group] = {}
+    for side, lones in enumerate((ours, theirs)):
+        for key, lone in lones.items():
+            if (common := of(lone)) is not None:
+                groups.setdefault(common, ([], []))[side].append(key)
+    return [group for group in groups.values() if all(group)]
+
+
+class _Pairing:
+    """The keys that have no partner yet, and those that have one."""
+
+    def __init__(self, ours: Side, theirs: Side) -> None:
+        self.ours = ours
+        self.theirs = theirs
+        self.partners: dict[str, str] = {}
+
+    def take(self, key: str, partner: str) -> None:
+        self.partners[key] = partner
+        del self.ours[key], self.theirs[partner]
+
+    def take_certain(self) -> None:
+        """Pair the contents that both files have once, and that prove something."""
+        for ours, theirs in _groups(self.ours, self.theirs, _content):
+            if len(ours) == len(theirs) == 1 and not self.ours[ours[0]].plain:
+                self.take(ours[0], theirs[0])
+
+    def follow_rules(self) -> None:
+        """Pair the keys that follow the rules of the known pairs, where shapes agree and no two keys become one."""
+        rules = trusted(rules_of(self.partners), self.partners)
+        images = {key: rules.applied(key)[0] for key in self.ours} if rules else {}
+        met = Counter(images.values())
+        for key, image in images.items():
+            if met[image] == 1 and image in self.theirs and self.theirs[image].shape == self.ours[key].shape:
+                self.take(key, image)
+
+    def take_plain(self) -> None:
+        """Pair contents that both files have once and that prove little, where the last part of the key agrees."""
+        for ours, theirs in _groups(self.ours, self.theirs, _content):
+            if len(ours) == len(theirs) == 1 and _last(ours[0]) == _last(theirs[0]):
+                self.take(ours[0], theirs[0])
+
+    def take_voted(self, of: Callable[[Lone], Hashable], enough: Callable[[_Vote, _Pairing], bool]) -> bool:
+        """Pair keys in groups by the rules that most of them follow, one after the other; return whether any did."""
+        taken = 0
+        tried = min(TRIED, MAX_APPLIED // (len(self.ours) + 1) + 2)
+        for _ in range(max(1, MAX_APPLIED // (tried * (len(self.ours) + 1)))):
+            won = [vote for vote in _elected(_groups(self.ours, self.theirs, of), tried) if enough(vote, self)]
+            for key, partner in [pair for vote in won for pair in vote.pairs.items()]:
+                self.take(key, partner)
+            taken += len(won)
+            if not won:
+                break
+        return taken > 0
+
+
+def _last(key: str) -> str:
+    return key.rpartition(".")[2]
+
+
+# Where one content, or one shape, is that of several keys
+
+
+@dataclass(frozen=True)
+class _Vote:
+    """Rules, and the keys that follow them inside their groups."""
+
+    rules: Explanation
+    pairs: dict[str, str]
+
+    @property
+    def rank(self) -> tuple[int, int, int]:
+        """What is better is less: more pairs, then fewer rules, then shorter ones."""
+        return -len(self.pairs), len(self.rules), sum(len(rule.old) + len(rule.new) for rule in self.rules)
+
+    def disputes(self, other: _Vote) -> bool:
+        """Return whether a key of both has another partner there, on either side."""
+        if any(other.pairs.get(key, partner) != partner for key, partner in self.pairs.items()):
+            return True
+        theirs = {partner: key for key, partner in other.pairs.items()}
+        return any(theirs.get(partner, key) != key for key, partner in self.pairs.items())
+
+
+def _enough_of_equal_content(vote: _Vote, _: _Pairing) -> bool:
+    return len(vote.pairs) >= LISTED_FROM
+
+
+def _enough_by_names(vote: _Vote, pairing: _Pairing) -> bool:
+    """Return whether one prefix or suffix explains at least half of the keys of the smaller side."""
+    (rule, *more) = vote.rules
+    half = min(len(pairing.ours), len(pairing.theirs)) / 2
+    is_affix = not more and (rule.at_start or rule.at_end)
+    return is_affix and len(vote.pairs) >= max(half, LISTED_FROM)
+
+
+def _elected(groups: list[Group], tried: int) -> list[_Vote]:
+    """Return the rules that pair most keys of the groups, without those that others as good, or better, dispute."""
+    guesses = Counter(islice((rules for group in groups for rules in _guessed(*group)), MAX_GUESSES))
+    votes = [_Vote(rules, _followed(rules, groups)) for rules, _ in guesses.most_common(tried)]
+    votes.sort(key=lambda vote: vote.rank)
+    won: list[_Vote] = []
+    met: set[str] = set()
+    for i, vote in enumerate(votes):
+        rivals = [other for j, other in enumerate(votes) if j < i or other.rank == vote.rank]
+        if vote.pairs.keys().isdisjoint(met) and not any(map(vote.disputes, rivals)):
+            won.append(vote)
+            met |= vote.pairs.keys()
+    return won
+
+
+def _guessed(ours: list[str], theirs: list[str]) -> Iterator[Explanation]:
+    """Yield rules that would pair some keys of a group."""
+    for key in ours[:SAMPLED]:
+        for partner in _alike(key, theirs):
+            yield from explanations(key, partner)
+
+
+def _alike(key: str, others: Iterable[str]) -> list[str]:
+    """Return the keys that share the most text with one, at its end and at its start."""
+    return heapq.nlargest(GUESSES, others, key=lambda other: _shared(key[::-1], other[::-1]) + _shared(key, other))
+
+
+def _shared(this: str, that: str) -> int:
+    return next(
+        (i for i, pair in enumerate(zip(this, that, strict=False)) if pair[0] != pair[1]), min(map(len, (this, that)))
+    )
+
+
+def _followed(rules: Explanation, groups: list[Group]) -> dict[str, str]:
+    """Return the keys that rules turn into a key of the same group, which no other key becomes."""
+    applied = Rules(rules)
+    pairs: dict[str, str] = {}
+    for ours, theirs in groups:
+        known = set(theirs)
+        images = {key: applied.applied(key)[0] for key in ours}
+        met = Counter(images.values())
+        pairs |= {key: image for key, image in images.items() if image in known and met[image] == 1}
+    return pairs
