@@ -25,12 +25,13 @@ HOUSE = {
     "hatch_wheelweights": (
         "hooks | cli __main__",
         "__init__",
+        "exporting",
         "looking | conversion goldens distributions",
-        "opening | wheel sdist audit copies | forward",
+        "opening | wheel sdist audit copies | forward | written | safetensors",
         "steps",
         "options",
         "checkpoint",
-        "errors _version signals deflate",
+        "errors _version signals deflate progress",
     ),
     "wheelweights": (
         "__init__",
@@ -40,7 +41,7 @@ HOUSE = {
             " | record"
         ),
         "burn | config attempts scalars",
-        "atomic | dtypes | formats | plain | skeleton | _msgpack",
+        "atomic | dtypes | formats | nearby | plain | skeleton | _msgpack",
         "errors | _version",
     ),
 }
@@ -49,6 +50,7 @@ ALONE = {
     "hatch_wheelweights.wheel": {
         "hatch_wheelweights.deflate",
         "hatch_wheelweights.errors",
+        "hatch_wheelweights.progress",
         "wheelweights.atomic",
         "wheelweights.errors",
         "wheelweights.formats",
@@ -57,6 +59,7 @@ ALONE = {
         "hatch_wheelweights.copies",
         "hatch_wheelweights.deflate",
         "hatch_wheelweights.errors",
+        "hatch_wheelweights.progress",
         "wheelweights.atomic",
         "wheelweights.errors",
         "wheelweights.formats",

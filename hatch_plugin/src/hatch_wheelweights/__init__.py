@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from hatch_wheelweights.checkpoint import Global, LazyTensor, Opaque
     from hatch_wheelweights.conversion import Conversion, convert
     from hatch_wheelweights.errors import CheckpointError, ConfigError, RemapError, UnsafePickleError
+    from hatch_wheelweights.exporting import Export, export
     from hatch_wheelweights.forward import golden
+    from hatch_wheelweights.looking.difference.diff import Difference, diff
+    from hatch_wheelweights.looking.inspection import Inspection, inspect
+    from hatch_wheelweights.looking.scaffold import scaffold
     from hatch_wheelweights.opening import Checkpoint, load_config, open_checkpoint
     from hatch_wheelweights.steps.pipeline import StateDict
     from hatch_wheelweights.steps.report import Report
@@ -22,7 +26,10 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "Conversion",
+    "Difference",
+    "Export",
     "Global",
+    "Inspection",
     "LazyTensor",
     "Opaque",
     "RemapError",
@@ -31,9 +38,13 @@ __all__ = [
     "UnsafePickleError",
     "__version__",
     "convert",
+    "diff",
+    "export",
     "golden",
+    "inspect",
     "load_config",
     "open_checkpoint",
+    "scaffold",
 ]
 
 _HOMES: Final = {
@@ -41,7 +52,11 @@ _HOMES: Final = {
     "checkpoint": ("Global", "LazyTensor", "Opaque"),
     "conversion": ("Conversion", "convert"),
     "errors": ("CheckpointError", "ConfigError", "RemapError", "UnsafePickleError"),
+    "exporting": ("Export", "export"),
     "forward": ("golden",),
+    "looking.difference.diff": ("Difference", "diff"),
+    "looking.inspection": ("Inspection", "inspect"),
+    "looking.scaffold": ("scaffold",),
     "opening": ("Checkpoint", "load_config", "open_checkpoint"),
     "steps.pipeline": ("StateDict",),
     "steps.report": ("Report",),

@@ -77,6 +77,8 @@ def commands(file: str, text: str) -> Iterator[list[str]]:
     yield ["inspect", file, "--html", "out.html"]
     yield ["verify", file]
     yield ["diff", file, "other.mpk"]
+    yield ["diff", file, "other.mpk", "--json"]
+    yield ["diff", file, "other.mpk", "--html", "out.html", "--force"]
     yield ["diff", file, file]
     if file.endswith((".whl", ".mpk")):
         return

@@ -1,58 +1,146 @@
-"""An inspection as one HTML page."""
+"""What is in a file, as one HTML page."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
+from hatch_wheelweights.cli.flags import FLAGS
+from hatch_wheelweights.looking.page import SCRIPTS, STYLES, html_page
+from hatch_wheelweights.looking.single_page import joined, web_file
 from looking.commands import refusal, run, stdout
-from making.small_files import hostile_checkpoints, nested_checkpoint, small_checkpoint
+from making.looked import fact, looked, transformer
+from making.small_files import HOSTILE, hostile_checkpoints, nested_checkpoint, small_checkpoint
+
+WEB = files("hatch_wheelweights.looking") / "web"
+
+
+def page_of(*arguments: str) -> str:
+    """Return the page that the command writes."""
+    run("inspect", *arguments, "--html", "page.html", "--force")
+    return Path("page.html").read_text(encoding="utf-8")
+
+
+def data_in(page: str) -> list[dict[str, Any]]:
+    """Return the groups of tensors that a page has for its script."""
+    (content,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page)
+    return json.loads(content)["groups"]
 
 
 def test_inspect_writes_one_page_that_needs_nothing_else() -> None:
     small_checkpoint()
     assert stdout("inspect", "model.pt", "--html", "page.html") == "page.html: written\n"
     page = Path("page.html").read_text(encoding="utf-8")
-    assert not re.findall(r"(?:src|href)=|url\(|@import|https?:", page)
+    namespace = '"http://www.w3.org/2000/svg"'  # a name, not an address
+    assert page.count(namespace) == 1
+    assert not re.findall(r"(?:src|href)=|url\(|@import|https?:|\bfetch\(", page.replace(namespace, ""))
     assert "default-src 'none'" in page
-    assert '<th scope="row">layers.1.w</th><td class=source>layers.2.w</td>' in page
-    assert "<td>tied to layers.0.w</td>" in page
+    (group,) = data_in(page)
+    assert group["keys"] == {"shared": [0, 7, 0], "rest": ["layers.0.w", "1.w", "tied"]}
+    assert group["sources"] == {"shared": [0, 7, 0], "rest": ["layers.0.w", "2.w", "tied"]}
+    assert group["notes"] == {"2": "tied to layers.0.w"}
 
 
 def test_no_name_of_a_file_reaches_the_page_unescaped() -> None:
     hostile_checkpoints()
     for file in ("flat.pt", "deep.pt"):
-        run("inspect", file, "--html", "page.html", "--force")
-        page = Path("page.html").read_text(encoding="utf-8")
+        page = page_of(file)
         assert "alert(1)&lt;/script&gt;" in page
+        assert r"alert(1)\u003c/script\u003e" in page
         assert "<script>alert" not in page
         assert all(line.isprintable() for line in page.splitlines())
 
 
+def test_names_in_the_data_are_shown_as_a_table_shows_them() -> None:
+    page = html_page(looked(fact(HOSTILE), fact("k" * 2_000)), FLAGS)
+    (group,) = data_in(page)
+    assert group["keys"]["rest"] == [r"\x1b[31m</td><script>alert(1)</script>\u202e[bold]", "k" * 997 + "..."]
+
+
 def test_the_policy_of_a_page_allows_the_style_and_the_script_that_are_in_it_and_no_other() -> None:
     small_checkpoint()
-    run("inspect", "model.pt", "--html", "page.html")
-    page = Path("page.html").read_text(encoding="utf-8")
+    page = page_of("model.pt")
     directives = dict(re.findall(r"(\w+)-src '([^']*)'", page))
     assert directives.pop("default") == "none"
-    for kind, tag, file in (("style", "style", "page.css"), ("script", "script", "page.js")):
+    for tag, expected in (
+        ("style", "\n".join(map(web_file, STYLES))),
+        ("script", joined(map(web_file, SCRIPTS))),
+    ):
         (content,) = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
-        assert content == (files("hatch_wheelweights.looking") / file).read_text(encoding="utf-8")
-        assert directives.pop(kind) == f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"
+        assert content == expected
+        assert directives.pop(tag) == f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"
     assert directives == {}
     assert " style=" not in page
+    assert not re.findall(r"<[^>]*\son\w+=", page)
+
+
+def test_every_file_of_the_folder_is_in_the_page() -> None:
+    assert {*SCRIPTS, *STYLES, "page.html"} == {file.name for file in WEB.iterdir()}
+
+
+def test_each_file_of_the_script_comes_after_those_that_it_imports() -> None:
+    for i, name in enumerate(SCRIPTS):
+        imported = re.findall(r'^import [^;]* from "\./([^"]*)";$', web_file(name), re.MULTILINE)
+        assert set(imported) <= set(SCRIPTS[:i])
+
+
+def test_no_two_files_of_the_script_declare_the_same_name() -> None:
+    pattern = re.compile(
+        r"^(?:export )?(?:async )?(?:class|const|function|let) (\w+|\[[^\]]*\]|\{[^}]*\})", re.MULTILINE
+    )
+    names = [name for file in SCRIPTS for name in pattern.findall(web_file(file))]
+    assert len(names) > 50
+    assert sorted(names) == sorted(set(names))
+
+
+def test_nothing_from_a_file_becomes_markup_in_the_script() -> None:
+    script = joined(map(web_file, SCRIPTS))
+    assert not re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function", script)
 
 
 def test_a_page_spells_options_as_flags() -> None:
     nested_checkpoint()
-    run("inspect", "nested.pt", "--html", "page.html")
-    assert "Add: --top-level-key model</pre>" in Path("page.html").read_text(encoding="utf-8")
+    assert "--top-level-key model" in page_of("nested.pt")
     options = ["--top-level-key", "model", "--key-remap", "nothing", "x"]
-    run("inspect", "nested.pt", *options, "--html", "page.html", "--force")
-    assert "<li>--key-remap[0] matches nothing: `nothing` -&gt; `x`" in Path("page.html").read_text(encoding="utf-8")
+    assert "<li>--key-remap[0] matches nothing: `nothing` -&gt; `x`" in page_of("nested.pt", *options)
+
+
+def test_a_page_says_what_there_is_besides_the_tensors() -> None:
+    facts = looked(
+        fact("w"),
+        warnings=("something is odd",),
+        notes=("a note",),
+        others={"step": "int 12"},
+        rest={"optimizer.lr": "float 0.1"},
+        config={"width": 8},
+        metadata={"license": "MIT"},
+        table=('source = "weights/model.pt"',),
+    )
+    page = html_page(facts, FLAGS)
+    assert '<h1><span class="folder">weights/</span>model.pt</h1>' in page
+    assert '<ul class="warnings"><li>something is odd</li></ul>' in page.replace("\n", "")
+    assert '<pre class="copied">source = &quot;weights/model.pt&quot;</pre>' in page
+    for shown in (
+        '<summary>1 note</summary><ul class="notes"><li>a note</li></ul>',
+        "<dt>step</dt><dd>int 12</dd><dt>optimizer.lr</dt><dd>float 0.1</dd>",
+        "&quot;width&quot;: 8",
+        "<dt>license</dt><dd>MIT</dd>",
+    ):
+        assert shown in page
+
+
+def test_without_a_script_a_page_has_the_tree_of_a_notebook() -> None:
+    (content,) = re.findall(r"<noscript>(.*)</noscript>", html_page(transformer(12), FLAGS), re.DOTALL)
+    assert "<code>layers.0-11 (12 x)</code>" in content
+
+
+def test_a_page_of_ten_thousand_tensors_takes_less_than_five_megabytes() -> None:
+    assert len(html_page(transformer(1250), FLAGS).encode()) < 5_000_000
 
 
 def test_a_page_that_cannot_be_written_is_told_in_words() -> None:

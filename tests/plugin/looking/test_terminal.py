@@ -1,54 +1,106 @@
-"""An inspection on a terminal and as plain text."""
+"""What is in a file, on a terminal and in a pipe: within a screen, however large the model is."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 
+from hatch_wheelweights.errors import PYTHON
+from hatch_wheelweights.looking.facts import FileFacts
+from hatch_wheelweights.looking.tensors import TensorFacts
+from hatch_wheelweights.looking.terminal import Screen, text_of
 from looking.commands import process, run, stdout
 from making.checkpoints import zip_checkpoint
 from making.pickles import ordered_dict, pickled, state_dict, tensor
 from making.small_files import HOSTILE, HOSTILE_SHOWN, hostile_checkpoints, write
 
 
+def model(*keys: str, shape: tuple[int, ...] = (2,)) -> FileFacts:
+    """Return the facts of a file with float32 tensors of one shape."""
+    tensors = tuple(TensorFacts(key, key, shape, "float32", "float32", 4 * shape[0]) for key in keys)
+    return FileFacts(path="model.pt", kind="pytorch-zip", size=1_000, tensors=tensors, total=len(tensors))
+
+
+def rows(facts: FileFacts, screen: Screen = Screen()) -> list[str]:
+    """Return the lines of the tree, without its headings."""
+    return text_of(facts, PYTHON, screen).split("\n\n")[1].splitlines()[1:]
+
+
+def test_all_of_a_small_model_is_shown() -> None:
+    assert rows(model("fc.weight", "fc.bias")) == [
+        "fc                           4  16 B",
+        "  weight  (2,) float32       2   8 B",
+        "  bias    (2,) float32       2   8 B",
+    ]
+
+
+def test_of_a_larger_model_the_levels_that_fit_are_shown_and_leaves_are_one_line() -> None:
+    keys = [f"m{i}{'x' * i}.{part}.{name}" for i in range(12) for part in "ab" for name in ("weight", "bias")]
+    shown = rows(model(*keys))
+    assert len(shown) == 36
+    assert [line.split(maxsplit=1) for line in shown[:3]] == [
+        ["m0", "8  32 B"],
+        ["a", "weight, bias (2,)       4  16 B"],
+        ["b", "weight, bias (2,)       4  16 B"],
+    ]
+
+
+@pytest.mark.parametrize("count", [100, 5_000])
+def test_a_list_that_never_ends_is_cut_and_counted(count: int) -> None:
+    facts = model(*(f"m{i}{'xyz'[i % 3]}" for i in range(count)))
+    lines = text_of(facts, PYTHON, Screen(hint=": ask")).splitlines()
+    assert len(lines) <= 40
+    assert lines[-1] == f"and {count - 35:,} more: ask"
+    within = text_of(model(*(f"layers.{i}.{'xyz'[i % 3]}" for i in range(count))), PYTHON, Screen()).splitlines()
+    assert len(within) <= 40
+    assert within[-1] == f"and {count - 34:,} more"
+
+
+def test_a_depth_is_shown_whatever_lines_it_takes() -> None:
+    facts = model(*(f"m{i}{'xyz'[i % 3]}.w" for i in range(100)))
+    assert len(rows(facts, Screen(depth=1))) == 100
+    assert len(rows(facts, Screen(depth=2))) == 200
+
+
+def test_lines_keep_to_the_width_but_names_are_never_cut() -> None:
+    keys = [f"m{i}{'x' * i}.{'y' * 20}{j}" for i in range(40) for j in "abcdefg"]
+    assert max(map(len, text_of(model(*keys), PYTHON, Screen(width=80)).splitlines())) == 80
+    key = "x" * 300
+    write("model.pt", zip_checkpoint(pickled(ordered_dict({key: tensor()}))))
+    assert f"{key}  (4,) float32       4  16 B\n" in stdout("inspect", "model.pt")
+
+
+def test_what_is_beside_a_state_dict_is_shown_in_ten_lines() -> None:
+    facts = FileFacts(path="a", kind="b", size=1, rest={f"k{i}": "int 1" for i in range(30)})
+    lines = text_of(facts, PYTHON, Screen()).splitlines()
+    assert lines[-1] == "  and 20 more"
+    assert len(lines) == 15
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
-def test_a_terminal_gets_tables_and_no_escapes_from_the_file() -> None:
+@pytest.mark.parametrize("no_color", [True, False])
+def test_a_terminal_gets_colours_and_no_escapes_from_the_file(no_color: bool) -> None:
     import pty
 
     write("model.pt", zip_checkpoint(pickled(ordered_dict({HOSTILE: tensor(), "b[red]": tensor(size=(9,))}))))
     ours, theirs = pty.openpty()
-    environment = {**os.environ, "COLUMNS": "140", "TERM": "xterm", "NO_COLOR": "1"}
+    environment = {**os.environ, "COLUMNS": "140", "TERM": "xterm"} | ({"NO_COLOR": "1"} if no_color else {})
+    if not no_color:
+        environment.pop("NO_COLOR", None)
     command = [sys.executable, "-m", "hatch_wheelweights", "inspect", "model.pt"]
     done = subprocess.run(command, stdout=theirs, stderr=subprocess.PIPE, env=environment, check=False)
     os.close(theirs)
     shown = os.read(ours, 1 << 16).decode()
     os.close(ours)
     assert (done.returncode, done.stderr) == (0, b"")
-    assert "─" in shown
     assert HOSTILE_SHOWN in shown
     assert "b[red]" in shown
+    assert ("\x1b[" in shown) == (not no_color)
     assert "\x1b[31m" not in shown
     assert "\u202e" not in shown
-
-
-def test_a_terminal_gets_plain_text_where_tables_would_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    from hatch_wheelweights.cli import commands
-
-    write("model.pt", zip_checkpoint(state_dict(**{f"w{number}": tensor() for number in range(20)})))
-    monkeypatch.setattr(commands, "sys", SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: True)))
-    assert "─" in stdout("inspect", "model.pt")
-    monkeypatch.setattr(commands, "MAX_IN_TABLES", 100)
-    assert "─" not in stdout("inspect", "model.pt")
-
-
-def test_plain_output_is_never_cut_to_a_width() -> None:
-    key = "x" * 300
-    write("model.pt", zip_checkpoint(pickled(ordered_dict({key: tensor()}))))
-    assert f"{key}  (4,)   float32  16 B\n" in stdout("inspect", "model.pt")
 
 
 def test_names_that_the_output_cannot_encode_are_escaped() -> None:

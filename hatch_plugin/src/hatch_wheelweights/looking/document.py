@@ -1,49 +1,76 @@
-"""An inspection for machines: the JSON document that `--json` prints."""
+"""What is in a file, for machines: the JSON document that `--json` prints."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from hatch_wheelweights.errors import spelt
+from hatch_wheelweights.looking.findings import findings
+from hatch_wheelweights.looking.tensors import dtype_totals
 from hatch_wheelweights.looking.texts import MAX_KEY_CHARACTERS, is_beyond_64_bits, shortened
+from hatch_wheelweights.looking.tree import module_tree
+from wheelweights.plain import is_mapping, is_sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from hatch_wheelweights.errors import Spelling
-    from hatch_wheelweights.looking.inspect import Inspection, TensorFacts
+    from hatch_wheelweights.looking.facts import FileFacts
+    from hatch_wheelweights.looking.statistics import Statistics
+    from hatch_wheelweights.looking.tensors import TensorFacts
+    from hatch_wheelweights.looking.tree import Node
 
 __all__ = ["json_document"]
 
 
-def json_document(inspection: Inspection, spelling: Spelling) -> dict[str, Any]:
-    """Return an inspection as plain values. These keys stay as they are; others may be added.
+def json_document(facts: FileFacts, spelling: Spelling) -> dict[str, Any]:
+    """Return what is in a file as plain values. These keys stay as they are; others may be added.
 
     `path`, `kind`, `size` (bytes of the file); `tensors`: a list of `key`, `source` (the key in the checkpoint),
-    `shape`, `dtype`, `new_dtype`, `nbytes`, `kept`, `tied_to` (a key, cut at 1,000 characters), `fault`, `notes`;
-    `others`: key -> description; `metadata`; `warnings`; `notes`; `config`; `problem` and `top_level` (key -> what it
-    holds) if the root is not a state_dict; `records`: for a wheel, one such object each; `parts`: for a record whose
-    tensors are in distributions of their own, a list of `distribution`, `version`, `package`, `name`, `tensors` (a
-    digest), `count`; `part_of`: for such a part, its distribution (`big-weights-1==3`). Of a tensor that cannot be read
-    `nbytes` is null, and so is a size of more than 64 bits.
+    `shape`, `dtype`, `new_dtype`, `nbytes`, `kept`, `tied_to` (a key, cut at 1,000 characters), `fault`, `notes`,
+    `statistics` (null, or `values`, `zeros`, `nans`, `infinities`, `minimum`, `maximum`, `mean`, `std`, `rows`,
+    `dead_rows`, `histogram`, see `looking.statistics`); `others`: key -> description; `metadata`; `warnings`; `notes`;
+    `config`; `problem` and `top_level` (key -> what it holds) if the root is not a state_dict; `records`: for a wheel,
+    one such object each; `parts`: for a record whose tensors are in distributions of their own, a list of
+    `distribution`, `version`, `package`, `name`, `tensors` (a digest), `count`; `part_of`: for such a part, its
+    distribution (`big-weights-1==3`).
+
+    `totals` (`tensors`, `values`, `parameters`, `nbytes`; tied tensors count once) and `dtypes` (the same by dtype);
+    `tree`: the root of the module tree, each node with `name` (`0-11` for layers that repeat), `count` (how many those
+    are), `source` (null, or the key that renaming has changed), `class`, `settings`, the totals of all that it stands
+    for, and `children` (null for a tensor). `needs`: the options that a conversion needs to take these tensors;
+    `state_dicts`: the keys of the parts one of which could be meant, if there are several; `beside`: the tensors of the
+    file beside the state_dict, in the form of `tensors`; `rest`: its other values, key -> description; `is_cut`: there
+    are more. `table`: lines for pyproject.toml. `findings`: what the statistics show, `key`, `text` and `is_fault`.
+
+    Of a tensor that cannot be read `nbytes` is null, and so is a size of more than 64 bits. Floats that JSON lacks are
+    texts: "nan", "inf", "-inf".
     """
     return {
-        "path": inspection.path,
-        "kind": inspection.kind,
-        "size": inspection.size,
-        "tensors": [_tensor(tensor, spelling) for tensor in inspection.tensors],
-        "others": dict(inspection.others),
-        "metadata": _finite(inspection.metadata),
-        "warnings": [spelt(warning, spelling) for warning in inspection.warnings],
-        "notes": [spelt(note, spelling) for note in inspection.notes],
-        "config": _finite(inspection.config),
-        "problem": None if inspection.problem is None else spelt(inspection.problem.fact, spelling),
-        "top_level": dict(inspection.top_level),
-        "records": [json_document(record, spelling) for record in inspection.records],
-        "parts": [part.metadata for part in inspection.parts],
-        "part_of": inspection.part_of,
+        "path": facts.path,
+        "kind": facts.kind,
+        "size": facts.size,
+        "tensors": [_tensor(tensor, spelling) for tensor in facts.tensors],
+        "others": dict(facts.others),
+        "metadata": _finite(facts.metadata),
+        "warnings": [spelt(warning, spelling) for warning in facts.warnings],
+        "notes": [spelt(note, spelling) for note in facts.notes],
+        "config": _finite(facts.config),
+        "problem": None if facts.problem is None else spelt(facts.problem.fact, spelling),
+        "top_level": dict(facts.top_level),
+        "records": [json_document(record, spelling) for record in facts.records],
+        "parts": [part.metadata for part in facts.parts],
+        "part_of": facts.part_of,
+        "totals": facts.totals._asdict(),
+        "dtypes": {dtype: totals._asdict() for dtype, totals in dtype_totals(facts.tensors).items()},
+        "tree": _node(module_tree(facts.tensors, {} if facts.find else facts.modules)),
+        "needs": {str(option): _plain(value) for option, value in facts.added.items()},
+        "state_dicts": list(facts.state_dicts),
+        "beside": [_tensor(tensor, spelling) for tensor in facts.beside],
+        "rest": dict(facts.rest),
+        "is_cut": facts.is_cut,
+        "table": list(facts.table),
+        "findings": [asdict(finding) for finding in findings(facts.looked_at)],
     }
 
 
@@ -59,13 +86,39 @@ def _tensor(tensor: TensorFacts, spelling: Spelling) -> dict[str, Any]:
         "tied_to": None if tensor.tied_to is None else shortened(tensor.tied_to, MAX_KEY_CHARACTERS),
         "fault": None if tensor.fault is None else spelt(tensor.fault, spelling),
         "notes": [spelt(note, spelling) for note in tensor.notes],
+        "statistics": None if tensor.statistics is None else _statistics(tensor.statistics),
     }
+
+
+def _statistics(statistics: Statistics) -> dict[str, Any]:
+    return {name: _finite(value) for name, value in asdict(statistics).items()} | {
+        "histogram": list(statistics.histogram)
+    }
+
+
+def _node(node: Node) -> dict[str, Any]:
+    return {
+        "name": node.name,
+        "count": node.count,
+        "source": None if node.source is None else shortened(node.source, MAX_KEY_CHARACTERS),
+        "class": None if node.module is None else node.module.name,
+        "settings": {} if node.module is None else _finite(_plain(node.module.settings)),
+        **node.totals._asdict(),
+        "children": None if node.tensor is not None else [_node(child) for child in node.children],
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return values with tuples as lists, as JSON has them."""
+    if is_mapping(value):
+        return {str(name): _plain(one) for name, one in value.items()}
+    return [_plain(one) for one in value] if is_sequence(value) else value
 
 
 def _finite(value: Any) -> Any:
     """Return plain values with infinite floats and NaN, which JSON lacks, as text."""
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
-    if isinstance(value, Mapping):
-        return {name: _finite(one) for name, one in cast("Mapping[str, Any]", value).items()}
-    return [_finite(one) for one in cast("Sequence[Any]", value)] if isinstance(value, list) else value
+    if is_mapping(value):
+        return {name: _finite(one) for name, one in value.items()}
+    return [_finite(one) for one in value] if is_sequence(value) else value

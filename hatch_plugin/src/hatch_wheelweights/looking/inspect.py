@@ -1,181 +1,227 @@
-"""What is in a file: kinds, keys, shapes, dtypes, sizes, and what a conversion would make of them.
+"""Looking into a file: kinds, keys, shapes, dtypes, sizes, and what a conversion would make of them.
 
-Everything is a value here; how it is said and shown is in `words`, `terminal`, `page` and `document`. No tensor is
-read, except small ones of a configuration that is asked for.
+Everything is a value here; how it is said and shown is in `words`, `terminal`, `page`, `notebook` and `document`. No
+tensor is read, except small ones of a configuration that is asked for, and all of them for statistics.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sized
-from dataclasses import dataclass, field
+import re
+from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
-from hatch_wheelweights.checkpoint import Account, Global, LazyTensor, Opaque
+from hatch_wheelweights.checkpoint import Account, collecting_later
 from hatch_wheelweights.checkpoint.contents import naming
 from hatch_wheelweights.checkpoint.values import type_name
-from hatch_wheelweights.errors import CheckpointError
+from hatch_wheelweights.errors import CheckpointError, ConfigError, Fault, Text, Words
+from hatch_wheelweights.looking.facts import FileFacts
 from hatch_wheelweights.looking.files import kind_of, open_file, part_of_record, parts_in, require_checkpoint, size_of
-from hatch_wheelweights.looking.texts import dtype_name, shape_text
+from hatch_wheelweights.looking.outline import holds, outline
+from hatch_wheelweights.looking.ready import part_note, ready
+from hatch_wheelweights.looking.record_tensors import tensors_of_record
+from hatch_wheelweights.looking.statistics import statistics_of, times_read
+from hatch_wheelweights.looking.table import table_of
+from hatch_wheelweights.looking.tensors import TensorFacts
 from hatch_wheelweights.looking.wheels import Wheel
 from hatch_wheelweights.opening import Checkpoint
 from hatch_wheelweights.options.model import TensorOptions
-from hatch_wheelweights.steps.configuration import Configuration
-from hatch_wheelweights.steps.objects import is_module, part_of_key
+from hatch_wheelweights.progress import working
+from hatch_wheelweights.steps.objects import part_of_key
+from hatch_wheelweights.steps.select import likely_parts
 from hatch_wheelweights.steps.survey import Survey, children_of
 from wheelweights.dtypes import DTYPES
-from wheelweights.errors import backticked, counted, quoted
+from wheelweights.errors import WheelweightsError, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Iterable, Mapping
 
+    from hatch_wheelweights.checkpoint import LazyTensor
+    from hatch_wheelweights.looking.outline import Outline
+    from hatch_wheelweights.looking.statistics import Statistics
     from hatch_wheelweights.options.model import ConversionOptions
     from hatch_wheelweights.steps.pipeline import StateDict
     from wheelweights import Record
-    from wheelweights.parts import Part
 
-__all__ = ["Inspection", "TensorFacts", "inspect_file"]
+__all__ = ["Wanted", "inspect_file", "record_facts"]
 
 MAX_TOP_LEVEL: Final = 10_000
 MAX_NBYTES: Final = 1 << 63
 
 
-@dataclass(frozen=True, slots=True)
-class TensorFacts:
-    """What there is to say about one tensor.
-
-    `source` is its key in the checkpoint, `key` the one it has, or would get, in a record. `kept` is false if the
-    filters leave it out; `new_dtype` differs from `dtype` if it would be cast. `nbytes` is None if unknown. `tied_to`
-    is the first key that shares its memory, `fault` the reason why the tensor cannot be read. `fault` and `notes` are
-    texts that may name options.
-    """
-
-    key: str
-    source: str
-    shape: tuple[int, ...]
-    dtype: str
-    new_dtype: str
-    nbytes: int | None
-    kept: bool = True
-    tied_to: str | None = None
-    fault: object = None
-    notes: tuple[object, ...] = ()
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """What there is to say about a file.
-
-    `kind` is that of `kind_of`, `size` counts the bytes of all its files. `others` describes the values that are not
-    tensors. `problem` is set if the root of a checkpoint is not a state_dict: then `top_level` has the keys at the root
-    and what they hold, and there are no tensors. `records` are those of a wheel. `parts` hold the tensors of a record
-    that has none itself; `part_of` is the distribution of a record that is such a part. `warnings` and `notes` are
-    texts that may name options.
-    """
-
-    path: str
-    kind: str
-    size: int
-    tensors: tuple[TensorFacts, ...] = ()
-    others: Mapping[str, str] = field(default_factory=dict[str, str])
-    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    warnings: tuple[object, ...] = ()
-    notes: tuple[object, ...] = ()
-    config: Any = None
-    problem: CheckpointError | None = None
-    top_level: Mapping[str, str] = field(default_factory=dict[str, str])
-    records: tuple[Inspection, ...] = ()
-    parts: tuple[Part, ...] = ()
-    part_of: str | None = None
-
-    @property
-    def kept(self) -> list[TensorFacts]:
-        """The tensors that the filters leave."""
-        return [tensor for tensor in self.tensors if tensor.kept]
-
-    @property
-    def other_metadata(self) -> dict[str, Any]:
-        """The metadata without what `parts` and `part_of` say."""
-        said = {*(("parts", "order") if self.parts else ()), *(("part",) if self.part_of else ())}
-        return {name: value for name, value in self.metadata.items() if name not in said}
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the tensors that are kept; tied ones count each."""
-        return sum(tensor.nbytes or 0 for tensor in self.kept)
-
-    @property
-    def values(self) -> int:
-        """Elements of the tensors that are kept and can be read."""
-        return sum(math.prod(tensor.shape) for tensor in self.kept if tensor.nbytes is not None)
-
-
-def inspect_file(path: str, options: ConversionOptions) -> Inspection:
+def inspect_file(path: str, options: ConversionOptions, wanted: Wanted | None = None) -> FileFacts:
     """Return what is in a checkpoint (under the options of a conversion), a record, a wheel, or a record of Burn.
 
-    Raises WheelweightsError if the file cannot be opened or the options do not go with it. A tensor that cannot be
-    read and a root that is not a state_dict are not errors here.
+    Raises WheelweightsError if the file cannot be opened or the options do not go with it. A tensor that cannot be read
+    and a root that is not a state_dict are not errors here.
     """
+    wanted = wanted or Wanted()
     file = open_file(path)
     require_checkpoint(options, file)
     if isinstance(file, Checkpoint):
-        with file, naming(path):
-            return _of_checkpoint(file, path, options)
+        with file, naming(path), collecting_later():
+            return _of_checkpoint(file, path, options, wanted)
     if isinstance(file, Wheel):
         with file:
-            records = tuple(_of_record(file.open(name), file.files[name].size) for name in file.records)
-        return Inspection(path, kind_of(file), file.size, records=records)
-    return _of_record(file, size_of(path))
+            records = tuple(record_facts(file.open(name), file.files[name].size, wanted) for name in file.records)
+        return FileFacts(path=path, kind=kind_of(file), size=file.size, find=wanted.find, records=records)
+    return record_facts(file, size_of(path), wanted)
+
+
+class Wanted:
+    """Which tensors are wanted, and what of them.
+
+    With `find`, a regular expression, those whose key (here or in the file) has a match. With `statistics`, every one
+    of them is read. Raises ConfigError for what is no regular expression.
+    """
+
+    def __init__(self, find: str | None = None, *, statistics: bool = False) -> None:
+        try:
+            self.pattern = None if find is None else re.compile(find)
+        except (re.error, RecursionError, OverflowError) as error:
+            fact = f"expected a regular expression, found {quoted(find or '')}: {error}"
+            raise ConfigError(Fault(None, fact)) from error
+        self.find = find
+        self.statistics = statistics
+
+    def of(self, facts: Iterable[TensorFacts], tensors: Mapping[str, LazyTensor], path: str) -> tuple[TensorFacts, ...]:
+        """Return the facts that are wanted, with statistics where they are asked for."""
+        listed = [each for each in facts if self._is_found(each)]
+        if not self.statistics:
+            return tuple(listed)
+        with working(f"Reading {path}", _bytes_read(listed, tensors)):
+            return tuple(_with_statistics(listed, tensors))
+
+    def _is_found(self, facts: TensorFacts) -> bool:
+        return self.pattern is None or any(map(self.pattern.search, {facts.key, facts.source}))
+
+
+def _bytes_read(facts: Iterable[TensorFacts], tensors: Mapping[str, LazyTensor]) -> int:
+    """Return the bytes that statistics take to read, of tied tensors once, for showing progress."""
+    read = (tensors[each.key] for each in facts if each.kept and each.fault is None)
+    return sum({(one.tie, one.dtype, one.shape): one.nbytes * times_read(one) for one in read}.values())
+
+
+def _with_statistics(facts: Iterable[TensorFacts], tensors: Mapping[str, LazyTensor]) -> Iterable[TensorFacts]:
+    """Read each tensor once, tied ones too."""
+    known: dict[Hashable, Statistics] = {}
+    for each in facts:
+        if not each.kept or each.fault is not None:
+            yield each
+            continue
+        tensor = tensors[each.key]
+        same = (tensor.tie, tensor.dtype, tensor.shape)
+        try:
+            if same not in known:
+                known[same] = statistics_of(tensor)
+            yield replace(each, statistics=known[same])
+        except WheelweightsError as error:
+            yield replace(each, fault=error.fact)
 
 
 # A checkpoint
 
 
-def _of_checkpoint(checkpoint: Checkpoint, path: str, options: ConversionOptions) -> Inspection:
+def _of_checkpoint(checkpoint: Checkpoint, path: str, options: ConversionOptions, wanted: Wanted) -> FileFacts:
+    found = checkpoint.configuration(options.config_key) if options.config_key else None
+    facts = FileFacts(
+        path=path,
+        kind=checkpoint.kind,
+        size=checkpoint.size,
+        find=wanted.find,
+        metadata=checkpoint.metadata,
+        warnings=(*checkpoint.warnings, *(found.warnings if found else ())),
+        config=found.value if found else None,
+    )
     try:
-        tensors = checkpoint.tensors(options, incomplete=True)
-    except CheckpointError as error:
+        taken = ready(checkpoint, options)
+    except CheckpointError as problem:
         if options.top_level_key or _holds_state_dict(checkpoint, options):
             raise
-        found = _configuration(checkpoint, options)
-        return Inspection(
-            path,
-            checkpoint.kind,
-            checkpoint.size,
-            metadata=checkpoint.metadata,
-            warnings=(*checkpoint.warnings, *found.warnings),
-            config=found.value,
-            problem=error,
-            top_level=_top_level(checkpoint),
-        )
-    report, found = tensors.report, _configuration(checkpoint, options)
-    lost = () if report.fault is None else (report.fault.fact,)
-    return Inspection(
-        path,
-        checkpoint.kind,
-        checkpoint.size,
-        _tensor_facts(tensors),
-        report.others,
-        checkpoint.metadata,
-        (*checkpoint.warnings, *lost, *report.warnings, *found.warnings),
-        tuple(report.notes),
-        found.value,
+        parts = likely_parts(checkpoint.tree, Account(checkpoint.size))
+        facts = _with_problem(replace(facts, state_dicts=tuple(map(".".join, parts))), problem, checkpoint)
+        found_in_it = outline(checkpoint.tree, None, Account(checkpoint.size))
+        facts = _with_the_rest(facts, found_in_it, wanted)
+        checkpoint.check_unchanged()
+        return facts
+    facts = _with_tensors(facts, taken.tensors, wanted)
+    if taken.problem is not None:
+        facts = _with_problem(facts, taken.problem, checkpoint)
+    note = part_note(taken.added)
+    lost = taken.tensors.report.fault
+    is_whole = lost is None and all(tensor.fault is None for tensor in taken.tensors.values())
+    facts = replace(
+        _with_classes(facts, checkpoint, taken.options),
+        added=taken.added,
+        notes=(*((note,) if note else ()), *facts.notes),
+        table=table_of(path, taken.options) if is_whole and taken.tensors else (),
     )
+    key = taken.options.top_level_key
+    if key:
+        facts = _with_the_rest(facts, outline(checkpoint.tree, _path(key), Account(checkpoint.size)), Wanted())
+    checkpoint.check_unchanged()  # statistics read twice
+    return facts
 
 
-def _configuration(checkpoint: Checkpoint, options: ConversionOptions) -> Configuration:
-    return checkpoint.configuration(options.config_key) if options.config_key else Configuration(None)
+def _with_classes(facts: FileFacts, checkpoint: Checkpoint, options: TensorOptions) -> FileFacts:
+    """Add classes and settings; a program that cannot be read is no reason to show nothing."""
+    try:
+        return replace(facts, modules=checkpoint.module_classes(options))
+    except CheckpointError as error:
+        warning = Words(
+            "the classes of its modules cannot be read: ",
+            error.fact if isinstance(error.fact, Text) else str(error.fact),
+        )
+        return replace(facts, warnings=(*facts.warnings, warning))
+
+
+def _path(key: str | Iterable[str]) -> tuple[str, ...]:
+    return (key,) if isinstance(key, str) else tuple(map(str, key))
 
 
 def _holds_state_dict(checkpoint: Checkpoint, options: TensorOptions) -> bool:
+    """Tell whether the root is a state_dict, so that something else is wrong."""
     try:
-        checkpoint.tensors(TensorOptions(whole_model=options.whole_model))
+        checkpoint.tensors(TensorOptions(whole_model=options.whole_model), incomplete=True)
     except CheckpointError:
         return False
     return True
+
+
+def _with_problem(facts: FileFacts, problem: CheckpointError, checkpoint: Checkpoint) -> FileFacts:
+    return replace(facts, problem=problem, top_level=_top_level(checkpoint))
+
+
+def _with_tensors(facts: FileFacts, tensors: StateDict, wanted: Wanted) -> FileFacts:
+    report = tensors.report
+    listed = _tensor_facts(tensors)
+    lost = () if report.fault is None else (report.fault.fact,)
+    read = wanted.of(listed, tensors, facts.path)  # reading can add warnings
+    return replace(
+        facts,
+        tensors=read,
+        total=len(listed),
+        others=report.others,
+        warnings=(*facts.warnings, *lost, *report.warnings),
+        notes=tuple(report.notes),
+    )
+
+
+def _with_the_rest(facts: FileFacts, found: Outline, wanted: Wanted) -> FileFacts:
+    firsts: dict[Hashable, str] = {}
+    listed = [_plain_facts(key, tensor, firsts) for key, tensor in found.tensors.items()]
+    beside = wanted.of(listed, found.tensors, facts.path)
+    total = facts.total or len(listed)
+    return replace(facts, beside=beside, total=total, rest=found.values, is_cut=found.is_cut)
+
+
+def _plain_facts(key: str, tensor: LazyTensor, firsts: dict[Hashable, str]) -> TensorFacts:
+    first = firsts.setdefault((tensor.tie, tensor.dtype, tensor.shape), key)
+    fault = None if tensor.fault is None else tensor.fault.fact
+    nbytes = None if fault else _nbytes(tensor.dtype, tensor.shape)
+    tied_to = first if first != key else None
+    return TensorFacts(key, key, tensor.shape, tensor.dtype, tensor.dtype, nbytes, tied_to=tied_to, fault=fault)
 
 
 def _tensor_facts(tensors: StateDict) -> tuple[TensorFacts, ...]:
@@ -201,55 +247,38 @@ def _nbytes(dtype: str, shape: tuple[int, ...]) -> int | None:
     return nbytes if 0 <= nbytes < MAX_NBYTES else None
 
 
-# A record
-
-
-def _of_record(record: Record, size: int) -> Inspection:
-    firsts: dict[Hashable, str] = {}
-    tensors: list[TensorFacts] = []
-    for key in record:
-        info = record.info(key)
-        first = key if info.offset is None else firsts.setdefault(info.offset, key)
-        tied_to = first if first != key else None
-        tensors.append(TensorFacts(key, info.source, info.shape, info.dtype, info.dtype, info.nbytes, tied_to=tied_to))
-    return Inspection(
-        record.path,
-        kind_of(record),
-        size,
-        tuple(tensors),
-        metadata=record.metadata,
-        parts=parts_in(record),
-        part_of=part_of_record(record),
-    )
-
-
-# A root that is not a state_dict
-
-
 def _top_level(checkpoint: Checkpoint) -> dict[str, str]:
     """Return the keys at the root and what they hold; for a root without keys, the root itself under an empty key."""
     tree = checkpoint.tree
     survey = Survey(tree, whole_model=False, account=Account(checkpoint.size))
     children = children_of(tree, whole_model=False)
     if children is None:
-        return {"": _holds(tree, survey)}
-    named = ((part_of_key(name), value) for name, value in children)
-    shown = ((f"<{type_name(value)}>" if name is None else name, value) for name, value in named)
-    return {name: _holds(value, survey) for name, value in islice(shown, MAX_TOP_LEVEL)}
+        return {"": holds(tree, survey)}
+    named = ((part_of_key(name), name, value) for name, value in children)
+    shown = ((f"<{type_name(name)}>" if part is None else part, value) for part, name, value in named)
+    return {name: holds(value, survey) for name, value in islice(shown, MAX_TOP_LEVEL)}
 
 
-def _holds(value: Any, survey: Survey) -> str:
-    """Describe a value in a few words."""
-    kind = type_name(value)
-    if isinstance(value, LazyTensor):
-        return f"tensor, {dtype_name(value.dtype)}, {shape_text(value.shape)}"
-    if isinstance(value, Opaque):
-        return f"{'whole model' if is_module(value) else 'object of class'} {backticked(value)}"
-    if isinstance(value, Global):
-        return f"the class or function {backticked(value)}"
-    if isinstance(value, (str, bytes)):
-        return f"{kind} {quoted(value)}"
-    if isinstance(value, Sized) and not isinstance(value, np.generic):
-        tensors = survey[value].tensors
-        return f"{kind} of {len(value):,}" + (f", {counted(tensors, 'tensor')}" if tensors else "")
-    return "None" if value is None else f"{kind} {backticked(value)[1:-1]}"
+# A record
+
+
+def record_facts(record: Record, size: int, wanted: Wanted) -> FileFacts:
+    """Return what is in a record of so many bytes."""
+    firsts: dict[Hashable, str] = {}
+    listed: list[TensorFacts] = []
+    for key in record:
+        info = record.info(key)
+        first = key if info.offset is None else firsts.setdefault(info.offset, key)
+        tied_to = first if first != key else None
+        listed.append(TensorFacts(key, info.source, info.shape, info.dtype, info.dtype, info.nbytes, tied_to=tied_to))
+    return FileFacts(
+        path=record.path,
+        kind=kind_of(record),
+        size=size,
+        find=wanted.find,
+        tensors=wanted.of(listed, tensors_of_record(record) if wanted.statistics else {}, record.path),
+        total=len(listed),
+        metadata=record.metadata,
+        parts=parts_in(record),
+        part_of=part_of_record(record),
+    )

@@ -1,141 +1,121 @@
-"""An inspection as one HTML page that needs nothing else: no server, no other file, no network.
+"""What is in a file, as one HTML page: a tree that folds, a search, sorting, statistics, details.
 
-Everything from the inspected file is escaped, and the page's own content policy allows one style and one script: those
-of `page.css` and `page.js`, which are put into the page. The script sorts and filters; without it the page is complete.
+What there is to say about the file as a whole is HTML; its tensors are data, which the script of `web/` shows as far as
+they are in sight. Without a script, the page has the tree of a notebook.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import math
 from html import escape
-from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hatch_wheelweights.errors import spelt
-from hatch_wheelweights.looking.texts import json_of, key_text, shape_text, size_text, value_text
-from hatch_wheelweights.looking.words import (
-    SHOWN_RECORDS,
-    contents_line,
-    dtype_text,
-    kind_line,
-    note,
-    problem_text,
-    unshown_line,
-)
-from wheelweights.errors import printable
+from hatch_wheelweights.looking.notebook import html_tree
+from hatch_wheelweights.looking.page_data import groups_of, page_data
+from hatch_wheelweights.looking.single_page import joined, json_element, single_page, web_file
+from hatch_wheelweights.looking.texts import json_of, key_text, value_text
+from hatch_wheelweights.looking.words import SHOWN_RECORDS, contents_lines, kind_line, problem_text, unshown_line
+from wheelweights.errors import counted, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from hatch_wheelweights.errors import Spelling
-    from hatch_wheelweights.looking.inspect import Inspection, TensorFacts
+    from hatch_wheelweights.looking.facts import FileFacts
 
-__all__ = ["html_page"]
+__all__ = ["SCRIPTS", "STYLES", "html_page"]
 
-
-def html_page(inspection: Inspection, spelling: Spelling) -> str:
-    """Return the page."""
-    style, script = _beside("page.css"), _beside("page.js")
-    body = "\n".join(_section(inspection, "h1", spelling))
-    policy = f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}"
-    return f"""\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{_text(inspection.path)}</title>
-<style>{style}</style>
-</head>
-<body>
-<main>
-{body}
-</main>
-<script>{script}</script>
-</body>
-</html>
-"""
+STYLES: Final = ("page.css", "table.css", "details.css")
+SCRIPTS: Final = (  # each after those that it imports
+    "words.js", "elements.js", "model.js", "search.js", "order.js", "charts.js", "rows.js", "grid.js", "details.js",
+    "main.js",
+)  # fmt: skip
 
 
-def _beside(name: str) -> str:
-    """Return the text of a file that lies beside this module."""
-    return files("hatch_wheelweights.looking").joinpath(name).read_text(encoding="utf-8")
+def html_page(facts: FileFacts, spelling: Spelling) -> str:
+    """Return the page; `spelling` says how options are written for its reader."""
+    body = "\n".join(_body(facts, spelling))
+    style = "\n".join(map(web_file, STYLES))
+    return single_page(facts.path, body, style=style, script=joined(map(web_file, SCRIPTS)))
 
 
-def _hash(content: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
+def _body(facts: FileFacts, spelling: Spelling) -> Iterator[str]:
+    yield from _header(facts, "h1")
+    yield "<main>"
+    yield from _said(facts, spelling)
+    yield from _records(facts, spelling)
+    yield web_file("page.html")
+    yield f"<noscript>{html_tree(facts, spelling)}</noscript>"
+    yield "</main>"
+    yield json_element("data", page_data(groups_of(facts), spelling))
 
 
 def _text(value: object) -> str:
     return escape(printable(str(value)))
 
 
+def _header(facts: FileFacts, heading: str) -> Iterator[str]:
+    folder, slash, name = printable(facts.path).rpartition("/")
+    above = f'<span class="folder">{escape(folder + slash)}</span>' if slash else ""
+    yield f"<header><{heading}>{above}{escape(name)}</{heading}>"
+    first, *more = contents_lines(facts) or [""]
+    lines = (" \u00b7 ".join(filter(None, (kind_line(facts), first))), *more)
+    yield f"<p>{'<br>'.join(map(_text, lines))}</p></header>"
+
+
+def _said(facts: FileFacts, spelling: Spelling) -> Iterator[str]:
+    """Yield what there is to say besides the tensors: what matters most as it is, the rest folded."""
+    yield from _texts("warnings", facts.warnings, spelling)
+    if facts.problem is not None and not facts.added:
+        yield f"<pre>{escape(problem_text(facts.problem, spelling))}</pre>"
+    folded = [block for block in _folded(facts, spelling) if block]
+    if folded:
+        yield f'<div class="about">{"".join(folded)}</div>'
+
+
+def _folded(facts: FileFacts, spelling: Spelling) -> Iterator[str]:
+    if facts.notes:
+        yield _details(counted(len(facts.notes), "note"), "".join(_texts("notes", facts.notes, spelling)))
+    if facts.table:
+        yield _details("For pyproject.toml", f'<pre class="copied">{escape(chr(10).join(facts.table))}</pre>')
+    yield _pairs("At the root", {} if facts.added else facts.top_level)
+    yield _pairs("Other values", {**facts.others, **facts.rest})
+    if facts.config is not None:
+        yield _details("Configuration", f'<pre class="copied">{escape(json_of(facts.config))}</pre>')
+    yield _pairs("Metadata", {name: value_text(value) for name, value in facts.other_metadata.items()})
+
+
+def _records(facts: FileFacts, spelling: Spelling) -> Iterator[str]:
+    """Yield what there is to say about each record of a wheel."""
+    if not facts.records:
+        return
+    shown = facts.records[:SHOWN_RECORDS]
+    sections = "".join(f"<section>{''.join(_record(record, spelling))}</section>" for record in shown)
+    unshown = unshown_line(facts)
+    more = "" if unshown is None else f"<p>{escape(unshown)}</p>"
+    yield f'<div class="about">{_details("About each record", sections + more)}</div>'
+
+
+def _record(record: FileFacts, spelling: Spelling) -> Iterator[str]:
+    yield from _header(record, "h2")
+    yield from _said(record, spelling)
+
+
 def _texts(kind: str, texts: Sequence[object], spelling: Spelling) -> Iterator[str]:
     if texts:
-        yield f"<ul class={kind}>"
+        yield f'<ul class="{kind}">'
         yield from (f"<li>{_text(spelt(text, spelling))}</li>" for text in texts)
         yield "</ul>"
 
 
-def _section(inspection: Inspection, heading: str, spelling: Spelling) -> Iterator[str]:
-    lines = [line for line in (kind_line(inspection), contents_line(inspection)) if line is not None]
-    yield f"<header><{heading}>{_text(inspection.path)}</{heading}>"
-    yield f"<p>{'<br>'.join(map(_text, lines))}</p></header>"
-    yield from _texts("warnings", inspection.warnings, spelling)
-    yield from _texts("notes", inspection.notes, spelling)
-    if inspection.tensors:
-        yield from _tensor_table(inspection.tensors, "Tensors", spelling)
-    if inspection.problem is not None:
-        yield f"<pre>{escape(problem_text(inspection.problem, spelling))}</pre>"
-    yield from _pairs("At the root", inspection.top_level)
-    yield from _pairs("Other values", inspection.others)
-    if inspection.config is not None:
-        yield f"<h2>Configuration</h2><pre>{escape(json_of(inspection.config))}</pre>"
-    yield from _pairs("Metadata", {name: value_text(value) for name, value in inspection.other_metadata.items()})
-    for record in inspection.records[:SHOWN_RECORDS]:
-        yield "<section>"
-        yield from _section(record, "h2", spelling)
-        yield "</section>"
-    if (unshown := unshown_line(inspection)) is not None:
-        yield f"<p>{escape(unshown)}</p>"
+def _details(title: str, content: str) -> str:
+    return f"<details><summary>{title}</summary>{content}</details>"
 
 
-def _pairs(title: str, pairs: Mapping[str, str]) -> Iterator[str]:
+def _pairs(title: str, pairs: Mapping[str, str]) -> str:
     if not pairs:
-        return
-    yield f"<h2>{title}</h2><dl>"
-    yield from (
+        return ""
+    said = (
         f"<dt>{escape(key_text(name)) or '(the root)'}</dt><dd>{_text(value)}</dd>" for name, value in pairs.items()
     )
-    yield "</dl>"
-
-
-def _tensor_table(tensors: Sequence[TensorFacts], caption: str, spelling: Spelling) -> Iterator[str]:
-    renamed = any(tensor.source != tensor.key for tensor in tensors)
-    headings = ["Key", *(["Original key"] if renamed else []), "Shape", "Dtype", "Size", "Note"]
-    yield '<div class="filter" hidden><label>Filter <input type="search"></label> <output></output></div>'
-    yield f'<div class="wide" role="region" aria-label="{caption}" tabindex="0"><table><caption>{caption}</caption>'
-    yield "<thead><tr>"
-    yield from (f'<th scope="col" class={heading.split()[-1].lower()}>{heading}</th>' for heading in headings)
-    yield "</tr></thead><tbody>"
-    for tensor in tensors:
-        yield _row(tensor, spelling, renamed=renamed)
-    yield "</tbody></table></div>"
-
-
-def _row(tensor: TensorFacts, spelling: Spelling, *, renamed: bool) -> str:
-    state = ' class="fault"' if tensor.fault is not None else "" if tensor.kept else ' class="out"'
-    size, exact = (-1, "unknown") if tensor.nbytes is None else (tensor.nbytes, f"{tensor.nbytes:,} bytes")
-    elements = -1 if tensor.nbytes is None else math.prod(tensor.shape)
-    cells = [
-        f'<th scope="row">{escape(key_text(tensor.key))}</th>',
-        *([f"<td class=source>{escape(key_text(tensor.source))}</td>"] if renamed else []),
-        f'<td class=whole data-number="{elements}">{shape_text(tensor.shape)}</td>',
-        f"<td class=whole>{escape(dtype_text(tensor))}</td>",
-        f'<td class=size data-number="{size}" title="{exact}">{size_text(tensor.nbytes)}</td>',
-        f"<td>{escape(note(tensor, spelling))}</td>",
-    ]
-    return f"<tr{state}>{''.join(cells)}</tr>"
+    return _details(f"{title} <span>{len(pairs):,}</span>", f"<dl>{''.join(said)}</dl>")

@@ -1,179 +1,270 @@
-"""An inspection on a terminal, or as plain text: lines and tables.
+"""What is in a file, as lines for a terminal or a pipe: the module tree within a screen, however large the model is.
 
-Knows columns and widths. rich draws the tables on a terminal; plain text is never cut to a width, and what is wider
-than a column sticks out, so that one long name does not make every line as long.
+Knows columns, widths and how many lines there are. Names are never cut, so that they can be searched and copied: what
+is wider than its column sticks out.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from hatch_wheelweights.errors import spelt
-from hatch_wheelweights.looking.texts import json_of, key_text, shape_text, shortened, size_text, value_text
+from hatch_wheelweights.looking.findings import findings
+from hatch_wheelweights.looking.texts import human_count, json_of, key_text, shortened, size_text, value_text
+from hatch_wheelweights.looking.tree import MAX_DEPTH, module_tree, rows_to_depth, tensor_rows
+from hatch_wheelweights.looking.tree_words import (
+    contents_text,
+    name_text,
+    node_note,
+    number_text,
+    share_text,
+    sparkline,
+)
 from hatch_wheelweights.looking.words import (
     SHOWN_RECORDS,
-    contents_line,
-    dtype_text,
+    contents_lines,
     kind_line,
-    note,
     problem_text,
     unshown_line,
 )
 from wheelweights.errors import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from rich.table import Table
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from hatch_wheelweights.errors import Spelling
-    from hatch_wheelweights.looking.inspect import Inspection
+    from hatch_wheelweights.looking.facts import FileFacts
+    from hatch_wheelweights.looking.statistics import Statistics
+    from hatch_wheelweights.looking.tree import Node, TreeRow
 
-__all__ = ["plain_text", "print_tables"]
+__all__ = ["Screen", "text_of"]
 
-WIDEST: Final = 120  # characters that a column of plain text is padded to
+NAMES: Final = 60  # columns that the names have at most; longer ones stick out
+CONTENTS: Final = 24  # columns that what a node is has at least
+TELLING: Final = 3  # rows that say less than the beginning of a longer list
+LEAST_ROWS: Final = 12  # of a tree, whatever else there is to show
+SHOWN_PAIRS: Final = 10  # of the other values, of the metadata
+SHOWN_FINDINGS: Final = 20
+SPARKLINE: Final = 16
+GAP: Final = "  "
+
+Style: TypeAlias = "Callable[[str, str], str]"
+
+
+def _plain(text: str, _: str) -> str:
+    return text
 
 
 @dataclass(frozen=True)
-class Column:
-    """A column of text. `right` aligns numbers; `folds` lets a terminal break its cells; `named` sets it off."""
+class Screen:
+    """What there is to write on.
 
+    `width` and `lines` are wished for, not enforced: a name is never cut, and a tree has a dozen rows at least. `depth`
+    is how many levels of modules are shown, however many lines these take; None for as many as fit. `style` sets a text
+    off: as "title", "name" or "aside". `hint` says how to see what there was no room for.
+    """
+
+    width: int = 80
+    lines: int = 40
+    depth: int | None = None
+    style: Style = _plain
+    hint: str = ""
+
+
+def text_of(facts: FileFacts, spelling: Spelling, screen: Screen) -> str:
+    """Return the text, with an empty line between its parts."""
+    return "\n\n".join("\n".join(block) for block in _blocks(facts, spelling, screen) if block)
+
+
+def _blocks(facts: FileFacts, spelling: Spelling, screen: Screen) -> Iterator[list[str]]:
+    before, after = _before(facts, spelling, screen), _after(facts, spelling, screen)
+    used = sum(len(block) + 1 for block in (*before, *after) if block)
+    rows = max(LEAST_ROWS, screen.lines - used)
+    yield from before
+    if facts.tensors:
+        yield _tree_block(facts, spelling, screen, rows)
+    elif facts.find is not None and facts.total:
+        yield [f"no key matches {printable(facts.find)}"]
+    if facts.beside and not facts.tensors:
+        tree = _tree(module_tree(facts.beside), spelling, screen, rows, frozenset(facts.state_dicts))
+        yield [screen.style("In the file", "title"), *_indented(tree)]
+    yield from after
+    for record in facts.records[:SHOWN_RECORDS]:
+        yield from _blocks(record, spelling, replace(screen, lines=0) if len(facts.records) > 1 else screen)
+    if (unshown := unshown_line(facts)) is not None:
+        yield [unshown]
+
+
+def _before(facts: FileFacts, spelling: Spelling, screen: Screen) -> list[list[str]]:
+    """Return what is above the tree: what the file is, what is odd about it, what was taken."""
+    first = f"{printable(facts.path)}: {kind_line(facts)}"
+    notes = [f"Note: {printable(spelt(note, spelling))}" for note in facts.notes]
+    problem = [] if facts.problem is None or facts.added else problem_text(facts.problem, spelling).split("\n")
+    return [[screen.style(first, "title"), *contents_lines(facts)], problem, _findings(facts, screen), notes]
+
+
+def _findings(facts: FileFacts, screen: Screen) -> list[str]:
+    found = findings(facts.looked_at)
+    more = [f"  and {len(found) - SHOWN_FINDINGS:,} more"] if len(found) > SHOWN_FINDINGS else []
+    shown = [f"  {printable(str(finding))}" for finding in found[:SHOWN_FINDINGS]]
+    return [screen.style("Look at", "title"), *shown, *more] if found else []
+
+
+def _after(facts: FileFacts, spelling: Spelling, screen: Screen) -> list[list[str]]:
+    """Return what is below the tree: the rest of the file, and what to write in pyproject.toml."""
+    blocks: list[list[str]] = []
+    if facts.tensors and facts.beside:
+        tree = _lines(_first_level(module_tree(facts.beside), screen), spelling, screen)
+        blocks.append([screen.style("Beside the state_dict", "title"), *_indented(tree), *_pairs(facts.rest, screen)])
+    else:
+        title = "Beside the state_dict" if facts.tensors else "Other values"
+        blocks.append(_titled(title, _pairs(facts.rest, screen), screen))
+    if facts.problem is not None and not facts.tensors and not facts.beside and not facts.rest:
+        blocks.append(_titled("At the root", _pairs(facts.top_level, screen), screen))
+    blocks.append(_titled("Other values", _pairs(facts.others, screen), screen))
+    if facts.config is not None:
+        blocks.append(_titled("Configuration", [f"  {line}" for line in json_of(facts.config).split("\n")], screen))
+    metadata = {name: shortened(value_text(value)) for name, value in facts.other_metadata.items()}
+    blocks.append(_titled("Metadata", _pairs(metadata, screen), screen))
+    blocks.append(_titled("In pyproject.toml", [f"  {printable(line)}" for line in facts.table], screen))
+    return [block for block in blocks if block]
+
+
+def _first_level(root: Node, screen: Screen) -> list[TreeRow]:
+    return list(islice(rows_to_depth(root, screen.depth or 1), SHOWN_PAIRS if screen.depth is None else None))
+
+
+def _titled(title: str, lines: list[str], screen: Screen) -> list[str]:
+    return [screen.style(title, "title"), *lines] if lines else []
+
+
+def _pairs(pairs: Mapping[str, str], screen: Screen) -> list[str]:
+    """Return names and values side by side; of many, the first."""
+    shown = SHOWN_PAIRS if screen.depth is None else len(pairs)
+    names = [key_text(name) or "(the root)" for name in islice(pairs, shown)]
+    width = min(NAMES, max(map(len, names), default=0))
+    values = [printable(value) for value in islice(pairs.values(), shown)]
+    lines = [f"{GAP}{name:{width}}{GAP}{value}" for name, value in zip(names, values, strict=True)]
+    return [*lines, *([f"{GAP}and {len(pairs) - shown:,} more"] if len(pairs) > shown else [])]
+
+
+def _indented(lines: Iterable[str]) -> list[str]:
+    return [GAP + line for line in lines]
+
+
+# The tree
+
+
+def _tree_block(facts: FileFacts, spelling: Spelling, screen: Screen, most: int) -> list[str]:
+    if facts.find is not None:
+        return _lines(tensor_rows(facts.tensors), spelling, screen)
+    return _tree(module_tree(facts.tensors, facts.modules), spelling, screen, most)
+
+
+def _tree(
+    root: Node, spelling: Spelling, screen: Screen, most: int, state_dicts: frozenset[str] = frozenset()
+) -> list[str]:
+    """Return the lines of a tree: to the depth that is asked for, or as far as `most` lines go."""
+    if screen.depth is not None:
+        return _lines(list(rows_to_depth(root, screen.depth)), spelling, screen, state_dicts)
+    rows, unshown = _fitting(root, most - 1)  # without the headings
+    more = [screen.style(f"and {unshown:,} more{screen.hint}", "aside")] if unshown else []
+    return [*_lines(rows, spelling, screen, state_dicts), *more]
+
+
+def _fitting(root: Node, most: int) -> tuple[list[TreeRow], int]:
+    """Return at most so many rows, and how many children of the root they leave out.
+
+    All of the tree where it fits, else the modules to the last depth that fits. Where that says next to nothing, as of
+    a thousand layers in one list, the first rows of a level more.
+    """
+    rows = list(islice(rows_to_depth(root, MAX_DEPTH), most + 1))
+    if len(rows) <= most:
+        return rows, 0
+    rows, depth = [], 0
+    while True:
+        deeper = list(islice(rows_to_depth(root, depth + 1, leaves=False), most + 1))
+        if len(deeper) > most or len(deeper) == len(rows):
+            break
+        rows, depth = deeper, depth + 1
+    if len(deeper) > most and len(rows) <= TELLING:
+        level = min(row.level for row in deeper[-2:])
+        left = sum(1 for row in rows_to_depth(root, depth + 1, leaves=False) if row.level == level)
+        rows = deeper[: most - 1]
+        return rows, left - sum(row.level == level for row in rows)
+    return rows, 0
+
+
+@dataclass(frozen=True)
+class _Column:
     heading: str
     cells: list[str]
     right: bool = False
-    folds: bool = False
-    named: bool = False
 
 
-@dataclass(frozen=True)
-class Columns:
-    """Columns of equal length side by side, under a title; without headings if the columns have none."""
-
-    title: str
-    columns: tuple[Column, ...]
-
-    @property
-    def rows(self) -> list[tuple[str, ...]]:
-        """The cells, row by row."""
-        return list(zip(*(column.cells for column in self.columns), strict=True))
-
-    @property
-    def headings(self) -> tuple[str, ...]:
-        """The headings, or nothing."""
-        headings = tuple(column.heading for column in self.columns)
-        return headings if any(headings) else ()
+def _lines(
+    rows: Sequence[TreeRow], spelling: Spelling, screen: Screen, state_dicts: frozenset[str] = frozenset()
+) -> list[str]:
+    """Return a line for each row, with headings above them."""
+    names = [GAP * row.level + name_text(row) for row in rows]
+    notes = [node_note(row, spelling, state_dicts) for row in rows]
+    has_statistics = any(row.node.statistics is not None for row in rows)
+    columns = _statistics_columns(rows) if has_statistics else _size_columns(rows, names, screen)
+    noted = [_Column("Note", notes)] if any(notes) else []
+    return _table([_Column("Name", names), *columns, *noted], screen)
 
 
-Block: TypeAlias = str | Columns
+def _size_columns(rows: Sequence[TreeRow], names: Sequence[str], screen: Screen) -> list[_Column]:
+    counts = [human_count(row.node.totals.values) if _is_counted(row.node) else "" for row in rows]
+    sizes = [size_text(row.node.totals.nbytes) if _is_counted(row.node) else "" for row in rows]
+    used = min(NAMES, max(map(len, names), default=0)) + max(map(len, [*counts, "Values"])) + max(map(len, sizes))
+    room = max(CONTENTS, screen.width - used - 3 * len(GAP))
+    contents = [_cut(contents_text(row), room if row.node.tensor is None else len(names) + 1_000) for row in rows]
+    return [_Column("Holds", contents), _Column("Values", counts, right=True), _Column("Size", sizes, right=True)]
 
 
-def plain_text(inspection: Inspection, spelling: Spelling) -> str:
-    """Return an inspection as text, with an empty line between its parts."""
-    blocks = _blocks(inspection, spelling)
-    return "\n\n".join(block if isinstance(block, str) else _plain_columns(block) for block in blocks)
+def _is_counted(node: Node) -> bool:
+    return node.totals.values > 0 or (node.tensor is not None and node.tensor.kept and node.tensor.fault is None)
 
 
-def print_tables(inspection: Inspection, spelling: Spelling) -> None:
-    """Print an inspection to the terminal that is standard output, in tables and colours of rich."""
-    from rich.console import Console  # noqa: PLC0415 (only for terminals)
-    from rich.text import Text  # noqa: PLC0415
+def _statistics_columns(rows: Sequence[TreeRow]) -> list[_Column]:
+    known = [row.node.statistics for row in rows]
 
-    console = Console(highlight=False)
-    for i, block in enumerate(_blocks(inspection, spelling)):
-        if i:
-            console.print()
-        if isinstance(block, str):
-            first, *rest = block.split("\n")
-            console.print(Text(first, style="bold"), *map(Text, rest), sep="\n")
-            continue
-        if block.title:
-            console.print(Text(block.title, style="bold"))
-        console.print(_rich_table(block))
+    def column(heading: str, cell: Callable[[Statistics], str]) -> _Column:
+        return _Column(heading, ["" if each is None else cell(each) for each in known], right=True)
 
-
-# What there is to print
-
-
-def _blocks(inspection: Inspection, spelling: Spelling) -> Iterator[Block]:
-    first = f"{printable(inspection.path)}: {kind_line(inspection)}"
-    contents = contents_line(inspection)
-    yield first if contents is None else f"{first}\n{contents}"
-    if inspection.tensors:
-        yield _tensor_columns(inspection, spelling)
-    if inspection.problem is not None:
-        yield problem_text(inspection.problem, spelling)
-    if inspection.top_level:
-        yield _pairs("At the root", inspection.top_level)
-    if inspection.others:
-        yield _pairs("Other values", inspection.others)
-    if inspection.notes:
-        yield "\n".join(["Notes", *(f"  {printable(spelt(note, spelling))}" for note in inspection.notes)])
-    if inspection.config is not None:
-        yield "\n".join(["Configuration", *(f"  {line}" for line in json_of(inspection.config).split("\n"))])
-    if metadata := inspection.other_metadata:
-        yield _pairs("Metadata", {name: shortened(value_text(value)) for name, value in metadata.items()})
-    for record in inspection.records[:SHOWN_RECORDS]:
-        yield from _blocks(record, spelling)
-    if (unshown := unshown_line(inspection)) is not None:
-        yield unshown
-
-
-def _pairs(title: str, pairs: Mapping[str, str]) -> Columns:
-    names = [key_text(name) or "(the root)" for name in pairs]
-    values = [printable(value) for value in pairs.values()]
-    return Columns(title, (Column("", names, folds=True, named=True), Column("", values, folds=True)))
-
-
-def _tensor_columns(inspection: Inspection, spelling: Spelling) -> Columns:
-    """Return the table of tensors, without the columns that would say nothing."""
-    tensors = inspection.tensors
-    renamed = any(tensor.source != tensor.key for tensor in tensors)
-    notes = [note(tensor, spelling) for tensor in tensors]
-    source = Column("Original key", [key_text(tensor.source) for tensor in tensors], folds=True)
-    columns = [
-        Column("Key", [key_text(tensor.key) for tensor in tensors], folds=True, named=True),
-        Column("Shape", [shape_text(tensor.shape) for tensor in tensors]),
-        Column("Dtype", [dtype_text(tensor) for tensor in tensors]),
-        Column("Size", [size_text(tensor.nbytes) for tensor in tensors], right=True),
+    bars = ["" if each is None else sparkline(each.histogram, SPARKLINE) for each in known]
+    return [
+        column("Min", lambda each: number_text(each.minimum)),
+        column("Max", lambda each: number_text(each.maximum)),
+        column("Mean", lambda each: number_text(each.mean)),
+        column("Std", lambda each: number_text(each.std)),
+        column("Zeros", lambda each: share_text(each.zeros, each.values)),
+        *([_Column("Histogram", bars)] if any(bars) else []),
     ]
-    noted = [Column("Note", notes, folds=True)] if any(notes) else []
-    return Columns("", (*([source] if renamed else []), *columns, *noted))
 
 
-# How it is printed
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 3]}..."
 
 
-def _plain_columns(table: Columns) -> str:
-    rows = [table.headings, *table.rows] if table.headings else table.rows
-    widths = [min(max(map(len, cells)), WIDEST) for cells in zip(*rows, strict=True)]
-    indent = "  " if table.title else ""
-    lines = [table.title] if table.title else []
-    for row in rows:
-        cells = [
-            cell.rjust(width) if column.right else cell.ljust(width)
-            for column, cell, width in zip(table.columns, row, widths, strict=True)
-        ]
-        lines.append((indent + "  ".join(cells)).rstrip())
-    return "\n".join(lines)
+def _table(columns: Sequence[_Column], screen: Screen) -> list[str]:
+    widths = [min(NAMES, max(map(len, [column.heading, *column.cells]))) for column in columns]
+    headings = screen.style(_line([column.heading for column in columns], columns, widths), "aside")
+    lines = [_line(cells, columns, widths) for cells in zip(*(column.cells for column in columns), strict=True)]
+    return [headings, *(_named(line, len(cell), screen) for line, cell in zip(lines, columns[0].cells, strict=True))]
 
 
-def _rich_table(columns: Columns) -> Table:
-    """Return the columns as rich draws them. Texts are `Text`, so that no name in a file is taken for markup."""
-    from rich import box  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+def _line(cells: Iterable[str], columns: Iterable[_Column], widths: Iterable[int]) -> str:
+    padded = [
+        cell.rjust(width) if column.right else cell.ljust(width)
+        for cell, column, width in zip(cells, columns, widths, strict=True)
+    ]
+    return GAP.join(padded).rstrip()
 
-    headings = columns.headings
-    table = Table(box=box.SIMPLE_HEAD if headings else None, show_header=bool(headings), padding=(0, 1))
-    for column in columns.columns:
-        table.add_column(
-            Text(column.heading),
-            justify="right" if column.right else "left",
-            overflow="fold",
-            no_wrap=not column.folds,
-            style="cyan" if column.named else "",
-        )
-    for row in columns.rows:
-        table.add_row(*map(Text, row))
-    return table
+
+def _named(line: str, length: int, screen: Screen) -> str:
+    """Return a line with its name, which is the first so many characters, set off."""
+    return screen.style(line[:length], "name") + line[length:]

@@ -11,12 +11,13 @@ import json
 import re
 from typing import Any, Final
 
-from wheelweights.errors import backticked, printable
+from wheelweights.errors import backticked, human_size, printable
 
 __all__ = [
     "MAX_KEY_CHARACTERS",
     "dtype_name",
     "escaped_json",
+    "human_count",
     "human_size",
     "is_beyond_64_bits",
     "json_of",
@@ -31,14 +32,16 @@ MAX_VALUE_CHARACTERS: Final = 200
 MAX_KEY_CHARACTERS: Final = 1000
 
 
-def human_size(size: int) -> str:
-    """Return a number of bytes with three digits or more: `288 B`, `45.1 kB`, `1.34 GB`."""
-    amount = float(size)
-    for unit in ("B", "kB", "MB", "GB"):
+def human_count(number: int) -> str:
+    """Return a number as it is below ten thousand, else with three digits: `9,408`, `53.2k`, `25.6M`, `1.34B`."""
+    if number < 10_000:
+        return f"{number:,}"
+    amount = float(number)
+    for unit in ("", "k", "M", "B"):
         if amount < 999.5:
-            return f"{size} B" if unit == "B" else f"{amount:#.3g} {unit}".replace(". ", " ")
+            return f"{amount:#.3g}{unit}".replace(f".{unit}", unit)
         amount /= 1000
-    return f"{amount:,.2f} TB"
+    return f"{amount:,.2f}T"
 
 
 def value_text(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""How things are said: what is in a file, how two files differ, what was checked.
+"""How things are said: what is in a file, what was checked.
 
 Knows sentences; knows no widths and no markup. Names and values come from files, so whatever a terminal could obey is
 escaped here. `spelling` says how options are written for the reader.
@@ -6,60 +6,87 @@ escaped here. `spelling` says how options are written for the reader.
 
 from __future__ import annotations
 
-import math
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from hatch_wheelweights.errors import CheckpointError, message, spelt
-from hatch_wheelweights.looking.texts import dtype_name, human_size, shape_text, shortened
-from wheelweights.errors import backticked, counted, printable
+from hatch_wheelweights.looking.tensors import dtype_totals
+from hatch_wheelweights.looking.texts import dtype_name, human_count, human_size, shortened
+from wheelweights.errors import counted, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hatch_wheelweights.errors import Spelling
-    from hatch_wheelweights.looking.diff import Difference, Outline, TensorDifference, ValueDifference
-    from hatch_wheelweights.looking.inspect import Inspection, TensorFacts
+    from hatch_wheelweights.looking.facts import FileFacts
+    from hatch_wheelweights.looking.tensors import TensorFacts, Totals
     from hatch_wheelweights.looking.verify import Verdict
 
 __all__ = [
     "SHOWN_RECORDS",
-    "contents_line",
-    "difference_lines",
+    "contents_lines",
     "dtype_text",
     "kind_line",
+    "many",
     "note",
     "part_text",
     "problem_text",
     "sound_line",
+    "totals_text",
     "unshown_line",
 ]
 
 SHOWN_RECORDS: Final = 100  # of a wheel
+SHOWN_DTYPES: Final = 8
 SHOWN_PARTS: Final = 10  # of a record whose tensors are in distributions of their own
 
 
 # What is in a file
 
 
-def kind_line(inspection: Inspection) -> str:
+def kind_line(facts: FileFacts) -> str:
     """Return what a file is, and its size."""
-    return f"{inspection.kind}, {human_size(inspection.size)}"
+    return f"{facts.kind}, {human_size(facts.size)}"
 
 
-def contents_line(inspection: Inspection) -> str | None:
-    """Return how much a file holds; None for a checkpoint whose root is not a state_dict."""
-    if inspection.records:
-        return counted(len(inspection.records), "record")
-    if inspection.problem is not None:
-        return None
-    if inspection.parts:
-        total = sum(part.count for part in inspection.parts)
-        return f"its {counted(total, 'tensor')}: in {_distributions([part.requirement for part in inspection.parts])}"
-    held = counted(len(inspection.kept), "tensor")
-    left_out = len(inspection.tensors) - len(inspection.kept)
+def contents_lines(facts: FileFacts) -> list[str]:
+    """Return how much a file holds, and of which dtypes; nothing where nobody knows which part is the state_dict."""
+    if facts.records:
+        return [counted(len(facts.records), "record")]
+    if facts.problem is not None and not facts.added:
+        return []
+    if facts.parts:
+        total = sum(part.count for part in facts.parts)
+        return [f"its {counted(total, 'tensor')}: in {_distributions([part.requirement for part in facts.parts])}"]
+    kept = len(facts.kept)
+    found = counted(kept, "tensor") if facts.find is None else f"{kept:,} of {counted(facts.total, 'tensor')}"
+    left_out = len(facts.tensors) - kept
     more = f"; {counted(left_out, 'tensor')} left out" if left_out else ""
-    part = f"; {part_text(inspection.part_of)}" if inspection.part_of else ""
-    return f"{held}, {counted(inspection.values, 'value')}, {human_size(inspection.nbytes)}{more}{part}"
+    part = f"; {part_text(facts.part_of)}" if facts.part_of else ""
+    return [f"{found}, {totals_text(facts.totals)}{more}{part}", *_dtypes_line(facts)]
+
+
+def totals_text(totals: Totals) -> str:
+    """Return how many parameters and other values there are, and their bytes."""
+    others = totals.values - totals.parameters
+    more = f", {many(others, 'other value')}" if others else ""
+    return f"{many(totals.parameters, 'parameter')}{more}, {human_size(totals.nbytes)}"
+
+
+def many(number: int, noun: str) -> str:
+    """Return a number with three digits and what is counted: `25.6M values`."""
+    return f"{human_count(number)} {noun}{'' if number == 1 else 's'}"
+
+
+def _dtypes_line(facts: FileFacts) -> list[str]:
+    """Return a line with what there is of each dtype, if there are several."""
+    dtypes = dtype_totals(facts.tensors)
+    shown = [
+        f"{dtype_name(dtype)} {many(totals.values, 'value')}, {human_size(totals.nbytes)}"
+        for dtype, totals in islice(dtypes.items(), SHOWN_DTYPES)
+    ]
+    more = [f"and {len(dtypes) - SHOWN_DTYPES:,} more dtypes"] if len(dtypes) > SHOWN_DTYPES else []
+    return ["; ".join([*shown, *more])] if len(dtypes) > 1 else []
 
 
 def part_text(distribution: str) -> str:
@@ -94,9 +121,9 @@ def dtype_text(tensor: TensorFacts) -> str:
     return dtype_name(tensor.dtype) + cast
 
 
-def unshown_line(inspection: Inspection) -> str | None:
+def unshown_line(facts: FileFacts) -> str | None:
     """Return how many records of a wheel are not shown, and how to see one; None if all are."""
-    unshown = inspection.records[SHOWN_RECORDS:]
+    unshown = facts.records[SHOWN_RECORDS:]
     if not unshown:
         return None
     return f"and {counted(len(unshown), 'more record')}; name one to see it, such as {printable(unshown[0].path)}"
@@ -111,57 +138,3 @@ def sound_line(verdict: Verdict) -> str:
     parts = f", in {_distributions(verdict.parts)}" if verdict.parts else ""
     part = f"; {part_text(verdict.part_of)}" if verdict.part_of else ""
     return f"{printable(verdict.path)}: {checked}, {held}, {verdict.nbytes:,} bytes{parts}{part}"
-
-
-# How two files differ
-
-
-def difference_lines(difference: Difference, spelling: Spelling) -> list[str]:
-    """Return a line for each difference, and one that counts them."""
-    pairs = zip(difference.paths, difference.part_of, strict=True)
-    lines = [f"{path}: {part_text(part)}" for path, part in pairs if part is not None]
-    for path, only in zip(difference.paths, difference.only, strict=True):
-        lines += [f"only in {path}: {backticked(key)}: {_outlined(outline)}" for key, outline in only.items()]
-    differing = [tensor for tensor in difference.both if not tensor.equal]
-    lines += [f"{backticked(tensor.key)}: {_differences(tensor, spelling)}" for tensor in differing]
-    return [printable(line) for line in (*lines, _summary(difference))]
-
-
-def _outlined(outline: Outline) -> str:
-    return f"{dtype_name(outline.dtype)} {shape_text(outline.shape)}"
-
-
-def _differences(tensor: TensorDifference, spelling: Spelling) -> str:
-    left, right = tensor.sides
-    found: list[str] = []
-    if left.shape != right.shape:
-        found.append(f"shape {shape_text(left.shape)} / {shape_text(right.shape)}")
-    if left.dtype != right.dtype:
-        found.append(f"dtype {dtype_name(left.dtype)} / {dtype_name(right.dtype)}")
-    if tensor.fault is not None:
-        found.append(f"cannot be compared: {spelt(tensor.fault, spelling)}")
-    if tensor.values is not None:
-        found.append(_value_differences(tensor.values))
-    return "; ".join(found)
-
-
-def _value_differences(values: ValueDifference) -> str:
-    if not values.differing:
-        return "equal values"
-    largest = f"{values.largest:,}" if isinstance(values.largest, int) else f"{values.largest:.3g}"
-    words = f"{values.differing:,} of {values.elements:,} values differ"
-    if values.differing > values.nan_in_one:
-        words += f", by at most {largest}"
-    return words + (f", {values.nan_in_one:,} NaN on one side only" if values.nan_in_one else "")
-
-
-def _summary(difference: Difference) -> str:
-    equal = [tensor for tensor in difference.both if tensor.equal]
-    elements = sum(math.prod(tensor.sides[0].shape) for tensor in equal)
-    nans = sum(tensor.values.nan_in_both for tensor in equal if tensor.values)
-    in_nans = f", {nans:,} of them NaN in both" if nans else ""
-    words = [f"equal: {counted(len(equal), 'tensor')}, {counted(elements, 'value')}{in_nans}"]
-    if differing := len(difference.both) - len(equal):
-        words.append(f"different: {differing:,}")
-    sides = zip(difference.paths, difference.only, strict=True)
-    return "; ".join([*words, *(f"only in {path}: {len(only):,}" for path, only in sides if only)])

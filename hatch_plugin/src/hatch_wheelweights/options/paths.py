@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from hatch_wheelweights.errors import Place
     from hatch_wheelweights.options.model import HookOptions, RecordOptions
 
-__all__ = ["Job", "check_golden", "check_output", "check_records", "check_source", "resolve"]
+__all__ = ["STEM", "Job", "check_golden", "check_output", "check_records", "check_source", "resolve", "stem_of"]
 
 STEM: Final = "{stem}"
 
@@ -226,13 +226,13 @@ def _folded(path: str | os.PathLike[str]) -> str:
 
 def _for_source(record: RecordOptions, source: str) -> RecordOptions:
     """Return the record of one source: its name in the place of `{stem}`."""
-    stem = _stem(PurePosixPath(source).name)
+    stem = stem_of(PurePosixPath(source).name)
     golden = None if record.golden is None else os.fspath(record.golden).replace(STEM, stem)
     output = os.fspath(record.output).replace(STEM, stem)
     return dataclasses.replace(record, source=source, output=output, golden=golden)
 
 
-def _stem(name: str) -> str:
+def stem_of(name: str) -> str:
     """Return a file's name without its suffix: `model` of `model.pt` and of `model.safetensors.index.json`."""
     whole = re.sub(r"(\.(safetensors|bin))?\.index\.json$|\.mpk\.gz$", "", name)
     return whole if whole != name else PurePosixPath(name).stem

@@ -6,6 +6,7 @@ together. Which files are meant is the business of `paths`.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
 from hatch_wheelweights.errors import Faults, Option, Place
@@ -13,13 +14,15 @@ from hatch_wheelweights.options.model import HookOptions, RecordOptions, specs
 from hatch_wheelweights.options.paths import check_golden, check_output, check_records, check_source
 from hatch_wheelweights.options.reading import read_values
 from hatch_wheelweights.options.toml import TABLE, TOML, toml_name
-from hatch_wheelweights.options.values import key_as_written, refuse_unknown, said
+from hatch_wheelweights.options.values import KEYS, key_as_written, refuse_unknown, said
 from wheelweights.plain import is_mapping, is_sequence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["load"]
+    from hatch_wheelweights.options.model import ConversionOptions
+
+__all__ = ["chosen", "load", "record_lines"]
 
 # Hatch reads these from the same table.
 HATCH_OPTIONS: Final = ("dependencies", "require-runtime-dependencies", "require-runtime-features", "enable-by-default")
@@ -41,6 +44,30 @@ def load(table: Mapping[str, Any]) -> HookOptions:
     check_records(records, faults)
     faults.raise_any()
     return options
+
+
+def chosen(options: RecordOptions | ConversionOptions) -> dict[Option, Any]:
+    """Return the options that are not at their default, as plain values, which TOML has, in the order of the fields."""
+    model = type(options)
+    known = {option: spec for option, spec in specs(model).items() if not spec.required}
+    default = {field.name: field.default for field in fields(model)}
+    default |= {field.name: field.default_factory() for field in fields(model) if callable(field.default_factory)}
+    values = {option: getattr(options, option) for option in known}
+    changed = {option: value for option, value in values.items() if value != default[option]}
+    return {option: known[option].kind.plain(value) for option, value in changed.items()}
+
+
+def record_lines(options: RecordOptions) -> list[str]:
+    """Return the lines of the table that asks for a record: its heading, the two paths, then what is not a default."""
+    required = {option: getattr(options, option) for option, spec in specs(RecordOptions).items() if spec.required}
+    settings = {**required, **chosen(options)}
+    return [_RECORDS, *(TOML.setting(option, _shortest(option, value)) for option, value in settings.items())]
+
+
+def _shortest(option: Option, value: Any) -> Any:
+    """Return a key that is given as a list of one as that one."""
+    is_one = specs(RecordOptions)[option].kind is KEYS and is_sequence(value) and len(value) == 1
+    return value[0] if is_one else value
 
 
 def _by_name(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,67 @@
+"""The table of pyproject.toml that asks for a record of a file: lines that build when they are pasted.
+
+Looks for the project that the file is in, and for its package, as Hatch finds it: a folder with an `__init__.py`.
+"""
+
+from __future__ import annotations
+
+import glob
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from hatch_wheelweights.options.model import ConversionOptions, RecordOptions
+from hatch_wheelweights.options.paths import STEM, stem_of
+from hatch_wheelweights.options.table import record_lines
+from wheelweights.plain import is_dict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["table_of"]
+
+PROJECT: Final = "pyproject.toml"
+NO_PACKAGE: Final = "my_package"
+_OTHER_FOLDERS: Final = {"tests", "test", "docs", "examples", "benchmarks"}
+_ODD: Final = re.compile(r'[<>:"|?*{}\\\s]')
+
+
+def table_of(path: str, options: ConversionOptions) -> tuple[str, ...]:
+    """Return the lines of the table; none for a path that the table cannot name."""
+    file = Path(path).absolute()
+    root = next((folder for folder in file.parents if (folder / PROJECT).is_file()), None)
+    folder = root or (Path.cwd() if file.is_relative_to(Path.cwd()) else file.parent)
+    source = file.relative_to(folder).as_posix()
+    if not source.isprintable() or set("{}\\") & set(source):
+        return ()
+    name = STEM if glob.has_magic(source) else _ODD.sub("_", stem_of(file.name))
+    output = f"{_package(root) if root else f'src/{NO_PACKAGE}'}/{name}.mpk"
+    given = {field.name: getattr(options, field.name) for field in fields(ConversionOptions)}
+    return tuple(record_lines(RecordOptions(source=glob.escape(source), output=output, **given)))
+
+
+def _package(root: Path) -> str:
+    """Return the folder of a project's package; the first there is, where none has the project's name."""
+    named = _name(root)
+    packages = [*_packages(root / "src"), *_packages(root)]
+    first = next((package for package in packages if package.name == named), packages[0] if packages else None)
+    return f"src/{named or NO_PACKAGE}" if first is None else first.relative_to(root).as_posix()
+
+
+def _packages(folder: Path) -> Iterator[Path]:
+    for package in sorted(folder.glob("*/__init__.py")):
+        if package.parent.name not in _OTHER_FOLDERS and package.parent.name.isidentifier():
+            yield package.parent
+
+
+def _name(root: Path) -> str:
+    """Return what a project's package is called, if it is called like the project."""
+    import tomllib  # noqa: PLC0415 (only in a project)
+
+    try:
+        project = tomllib.loads((root / PROJECT).read_text(encoding="utf-8")).get("project")
+    except (OSError, ValueError, RecursionError):
+        return ""
+    name = project.get("name") if is_dict(project) else None
+    return re.sub(r"[-.]+", "_", name).lower() if isinstance(name, str) else ""

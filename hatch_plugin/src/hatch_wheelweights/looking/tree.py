@@ -1,0 +1,325 @@
+"""Tensors as a tree of modules, as their keys say it: what each holds, with layers that repeat folded into one.
+
+A key is a path, `layer1.0.conv1.weight`: a module for each part but the last. Siblings whose names count on, and that
+hold the same (names, shapes, dtypes, classes and settings), are one node: `0-11`. Keys come from files, so the depth
+and the number of nodes are bounded: what goes beyond keeps its dots in one name.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from hatch_wheelweights.checkpoint import collecting_later
+from hatch_wheelweights.looking.pooling import pooled
+from hatch_wheelweights.looking.tensors import Totals, is_float, totals_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from hatch_wheelweights.checkpoint.module_classes import ModuleClass
+    from hatch_wheelweights.looking.statistics import Statistics
+    from hatch_wheelweights.looking.tensors import TensorFacts
+
+__all__ = ["MAX_DEPTH", "Node", "TreeRow", "module_tree", "rows_to_depth", "tensor_rows"]
+
+MAX_DEPTH: Final = 60
+MAX_NODES: Final = 500_000
+MAX_CHARACTERS: Final = 64_000_000  # of the keys of all nodes, each of which holds those of its parents
+FOLDED_TENSORS: Final = 3  # fewer are shown one by one; of modules, two fold
+_NUMBERED: Final = re.compile(r"(.*?)(0|[1-9][0-9]{0,8})", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A module, or a tensor (then `tensor` is set, and there are no children).
+
+    `name` is the last part of its key; that of a folded node names all that it stands for, `0-11`, of which there are
+    `count`. `keys` are those of all modules or tensors that it stands for, which are more where a parent is folded. The
+    class and the tensor are those of the first; `totals` and `statistics` are of all, `each` are the totals of one.
+    `source` is the key that it has in the file, where renaming has changed more than its parents' names.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    totals: Totals
+    each: Totals
+    children: tuple[Node, ...] = ()
+    count: int = 1
+    tensor: TensorFacts | None = None
+    module: ModuleClass | None = None
+    source: str | None = None
+    statistics: Statistics | None = None
+
+    @property
+    def key(self) -> str:
+        """The whole key, of the first if it stands for several."""
+        return self.keys[0]
+
+    @property
+    def is_leaf_module(self) -> bool:
+        """Whether this is a module that holds nothing but tensors, or nothing."""
+        return self.tensor is None and all(child.tensor is not None for child in self.children)
+
+
+def module_tree(tensors: Iterable[TensorFacts], classes: Mapping[str, ModuleClass] | None = None) -> Node:
+    """Return the root of the tree of modules; `classes` are by the keys that modules have in the file."""
+    listed = list(tensors)
+    depth = _depth(listed)
+    with collecting_later():
+        sources = _sources(listed, depth)
+        root = _gathered(listed, classes or {}, sources, depth)
+        return _Tree(sources, has_statistics=any(tensor.statistics is not None for tensor in listed)).of(root)
+
+
+def _gathered(
+    tensors: Iterable[TensorFacts],
+    classes: Mapping[str, ModuleClass],
+    sources: Mapping[str, str | None],
+    depth: int,
+) -> _Module:
+    root = _Module("")
+    keys = {source: key for key, source in sources.items() if source is not None}
+    for source, module in classes.items():  # first: modules without tensors stand where the file has them
+        root.add_class(_renamed(source, keys), module, depth)
+    for tensor in tensors:
+        root.add_tensor(tensor, depth)
+    return root
+
+
+def _depth(tensors: Sequence[TensorFacts]) -> int:
+    """Return how many parts of their keys become nodes, so that these stay in proportion to the file."""
+    characters = sum(len(tensor.key) + len(tensor.source) for tensor in tensors)
+    return max(1, min(MAX_DEPTH, MAX_NODES // max(1, len(tensors)), MAX_CHARACTERS // max(1, characters)))
+
+
+class TreeRow(NamedTuple):
+    """A node as a line shows it: its level, its name with those of the parents that hold nothing else, and itself.
+
+    `source` is that of the node, or what follows from that of such a parent.
+    """
+
+    level: int
+    name: str
+    node: Node
+    is_open: bool
+    source: str | None
+
+
+def rows_to_depth(root: Node, depth: int, *, leaves: bool = True) -> Iterator[TreeRow]:
+    """Yield the nodes below a root, in order, down to so many levels.
+
+    Without `leaves`, modules that hold nothing but tensors stay closed: a line has room for those.
+    """
+    waiting = [(0, child) for child in reversed(root.children)]
+    while waiting:
+        level, node = waiting.pop()
+        name, source = node.name, node.source
+        while _is_link(node):
+            node = node.children[0]
+            name = f"{name}.{node.name}"
+            source = node.source or (source and _joined(source, node.name))
+        is_open = level + 1 < depth and bool(node.children) and (leaves or not node.is_leaf_module)
+        yield TreeRow(level, name, node, is_open, source)
+        if is_open:
+            waiting.extend((level + 1, child) for child in reversed(node.children))
+
+
+def tensor_rows(tensors: Iterable[TensorFacts]) -> list[TreeRow]:
+    """Return tensors as rows of a list, each under its whole key."""
+    leaves = (_leaf(tensor.key, tensor, _other_source(tensor)) for tensor in tensors)
+    return [TreeRow(0, leaf.name, leaf, is_open=False, source=leaf.source) for leaf in leaves]
+
+
+def _leaf(name: str, tensor: TensorFacts, source: str | None) -> Node:
+    totals, statistics = totals_of(tensor), tensor.statistics
+    return Node(name, (tensor.key,), totals, totals, tensor=tensor, source=source, statistics=statistics)
+
+
+def _other_source(tensor: TensorFacts) -> str | None:
+    return None if tensor.source == tensor.key else tensor.source
+
+
+def _is_link(node: Node) -> bool:
+    """Tell whether a module holds nothing but one other module, of which nothing else is known."""
+    return len(node.children) == 1 and node.children[0].tensor is None and node.count == 1 and node.module is None
+
+
+# How keys become nodes
+
+
+@dataclass(slots=True)
+class _Module:
+    """A module that is being gathered."""
+
+    key: str
+    modules: dict[str, _Module] = field(default_factory=dict[str, "_Module"])
+    tensors: dict[str, TensorFacts] = field(default_factory=dict[str, "TensorFacts"])
+    order: dict[tuple[str, bool], None] = field(default_factory=dict[tuple[str, bool], None])  # True: a tensor
+    module: ModuleClass | None = None
+
+    def below(self, parts: Sequence[str]) -> _Module:
+        module = self
+        for part in parts:
+            inner = module.modules.get(part)
+            if inner is None:
+                inner = module.modules[part] = _Module(_joined(module.key, part))
+                module.order[part, False] = None
+            module = inner
+        return module
+
+    def add_tensor(self, tensor: TensorFacts, depth: int) -> None:
+        *above, name = tensor.key.split(".", depth - 1)
+        module = self.below(above)
+        module.tensors[name] = tensor
+        module.order[name, True] = None
+
+    def add_class(self, key: str, module: ModuleClass, depth: int) -> None:
+        parts = key.split(".", depth) if key else []
+        if len(parts) <= depth:
+            self.below(parts).module = module
+
+
+def _joined(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
+
+
+class _Tree:
+    """Makes nodes of modules; equal ones are told by a number for each shape of a subtree."""
+
+    def __init__(self, sources: Mapping[str, str | None], *, has_statistics: bool) -> None:
+        self.sources = sources
+        self.has_statistics = has_statistics
+        self.numbers: dict[object, int] = {}
+
+    def of(self, root: _Module) -> Node:
+        node, _ = self._module("", root, self.sources.get(""))
+        return node
+
+    def _module(self, name: str, module: _Module, source: str | None) -> tuple[Node, int]:
+        shown = None if source is None or source == module.key else source
+        made = [self._child(module, *entry) for entry in _in_order(module)]
+        folded = list(_folded(made)) if len(made) > 1 else made
+        children = tuple(node for node, _ in folded)
+        totals = _sum(node.totals for node in children)
+        statistics = pooled(map(_pooled_statistics, children)) if self.has_statistics else None
+        described = None if module.module is None else (module.module.name, repr(module.module.settings))
+        number = self._number((described, tuple((node.name, number) for node, number in folded)))
+        node = Node(
+            name, (module.key,), totals, totals, children, module=module.module, source=shown, statistics=statistics
+        )
+        return node, number
+
+    def _child(self, module: _Module, name: str, is_tensor: bool) -> tuple[Node, int]:
+        above = self.sources.get(module.key)
+        expected = None if above is None else _joined(above, name)
+        if is_tensor:
+            tensor = module.tensors[name]
+            source = None if tensor.source == expected else _other_source(tensor)
+            return _leaf(name, tensor, source), self._tensor(tensor)
+        inner = module.modules[name]
+        source = self.sources.get(inner.key)
+        return self._module(name, inner, None if source == expected else source)
+
+    def _tensor(self, tensor: TensorFacts) -> int:
+        said = (str(tensor.fault), *map(str, tensor.notes)) if tensor.fault or tensor.notes else ()
+        tied = tensor.tied_to is None
+        return self._number((tensor.shape, tensor.dtype, tensor.new_dtype, tensor.kept, tied, said))
+
+    def _number(self, form: object) -> int:
+        return self.numbers.setdefault(form, len(self.numbers))
+
+
+def _in_order(module: _Module) -> list[tuple[str, bool]]:
+    """Return the children in the file's order; numbers in theirs, because some writers sort them as texts.
+
+    Of a module whose class is known, its own tensors come first, as in torch's state_dict.
+    """
+    children = list(module.order)
+    if all(name.isdecimal() and _NUMBERED.fullmatch(name) for name, _ in children):
+        children.sort(key=lambda child: int(child[0]))
+    elif module.module is not None:
+        children.sort(key=lambda child: not child[1])
+    return children
+
+
+def _folded(nodes: Iterable[tuple[Node, int]]) -> Iterator[tuple[Node, int]]:
+    """Yield nodes, those that count on and are equal as one."""
+    run: list[tuple[Node, int]] = []
+    for node, number in nodes:
+        if run and not (run[-1][1] == number and _counts_on(run[-1][0].name, node.name)):
+            yield from _one_of(run)
+            run = []
+        run.append((node, number))
+    yield from _one_of(run)
+
+
+def _one_of(run: list[tuple[Node, int]]) -> Iterator[tuple[Node, int]]:
+    if len(run) < (FOLDED_TENSORS if run and run[0][0].tensor is not None else 2):
+        yield from run
+        return
+    first, number = run[0]
+    last = _NUMBERED.fullmatch(run[-1][0].name)
+    whole = _merged([node for node, _ in run])
+    yield replace(whole, name=f"{first.name}-{last[2] if last else ''}", count=len(run)), number
+
+
+def _pooled_statistics(node: Node) -> Statistics | None:
+    """Return what a node adds to those of its module: nothing if it is integers, which ids and counts are."""
+    return None if node.tensor is not None and not is_float(node.tensor) else node.statistics
+
+
+def _merged(nodes: Sequence[Node]) -> Node:
+    """Return the first of equal nodes, with the keys, totals and statistics of all of them, and so for its children."""
+    return replace(
+        nodes[0],
+        keys=tuple(key for node in nodes for key in node.keys),
+        totals=_sum(node.totals for node in nodes),
+        children=tuple(_merged(children) for children in zip(*(node.children for node in nodes), strict=True)),
+        statistics=pooled(node.statistics for node in nodes),
+    )
+
+
+def _counts_on(name: str, following: str) -> bool:
+    before, after = _NUMBERED.fullmatch(name), _NUMBERED.fullmatch(following)
+    return bool(before and after and before[1] == after[1] and int(before[2]) + 1 == int(after[2]))
+
+
+def _sum(totals: Iterable[Totals]) -> Totals:
+    tensors = values = parameters = nbytes = 0
+    for each in totals:
+        tensors += each.tensors
+        values += each.values
+        parameters += each.parameters
+        nbytes += each.nbytes
+    return Totals(tensors, values, parameters, nbytes)
+
+
+# What renaming has changed
+
+
+def _sources(tensors: Sequence[TensorFacts], depth: int) -> dict[str, str | None]:
+    """Return the key in the file of every module, as its tensors say it; None where they do not agree."""
+    if all(tensor.key == tensor.source for tensor in tensors):
+        return {}
+    found: dict[str, str | None] = {}
+    for tensor in tensors:
+        keys, sources = tensor.key.split("."), tensor.source.split(".")
+        while len(keys) <= depth and keys and sources and keys[-1] == sources[-1]:
+            keys.pop()
+            sources.pop()
+            key, source = ".".join(keys), ".".join(sources)
+            if found.setdefault(key, source) != source:
+                found[key] = None
+    return found
+
+
+def _renamed(source: str, keys: Mapping[str, str]) -> str:
+    """Return the key that a module of the file has now: that of the nearest one above it whose tensors say it."""
+    parts = source.split(".") if source and keys else []
+    for length in range(len(parts), -1, -1):
+        above = ".".join(parts[:length])
+        if above in keys:
+            return ".".join(filter(None, [keys[above], *parts[length:]]))
+    return source

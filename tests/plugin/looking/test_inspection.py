@@ -1,0 +1,64 @@
+"""`hatch_wheelweights.inspect`: a value that shows itself in Python and in a notebook."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+
+import hatch_wheelweights
+import wheelweights as ww
+from hatch_wheelweights import ConfigError
+from looking.commands import stdout
+from making.checkpoints import zip_checkpoint
+from making.pickles import state_dict, tensor
+from making.small_files import HOSTILE, HOSTILE_SHOWN, WHEEL, nested_checkpoint, small_checkpoint, small_wheel, write
+
+
+def test_it_shows_what_the_command_shows() -> None:
+    small_checkpoint()
+    assert f"{hatch_wheelweights.inspect('model.pt')!r}\n" == stdout("inspect", "model.pt")
+
+
+def test_it_spells_options_as_python_does() -> None:
+    nested_checkpoint()
+    assert 'Note: taken as the state_dict: `model`; a conversion needs top_level_key="model"\n' in repr(
+        hatch_wheelweights.inspect("nested.pt")
+    )
+
+
+def test_its_document_is_what_json_prints() -> None:
+    small_wheel()
+    assert hatch_wheelweights.inspect(WHEEL).document() == json.loads(stdout("inspect", WHEEL, "--json"))
+
+
+def test_it_takes_the_options_of_a_conversion_a_pattern_and_statistics() -> None:
+    small_checkpoint()
+    found = hatch_wheelweights.inspect("model.pt", find=r"\.w$", statistics=True, precision="half", reindex=False)
+    assert [each.key for each in found.tensors] == ["layers.0.w", "layers.2.w"]
+    assert [each.statistics.values for each in found.tensors if each.statistics] == [4, 2]
+    assert [each.new_dtype for each in found.tensors] == ["float16", "int64"]
+    assert (found.total, found.tree.totals.values) == (3, 6)
+    with pytest.raises(ConfigError, match="expected a regular expression, found '\\('"):
+        hatch_wheelweights.inspect("model.pt", find="(")
+
+
+def test_a_notebook_gets_a_tree_that_folds_and_nothing_unescaped() -> None:
+    write("model.pt", zip_checkpoint(state_dict(**{f"a.{HOSTILE}": tensor(), "b.c.w": tensor()})))
+    shown = hatch_wheelweights.inspect("model.pt")._repr_html_()
+    document = ET.fromstring(shown)  # every element is closed
+    assert "<script>" not in shown
+    assert HOSTILE_SHOWN in "".join(document.itertext())
+    assert [summary[0].text for summary in document.iter("summary")] == ["a", "b.c"]
+
+
+def test_a_notebook_gets_every_level() -> None:
+    arrays = {f"layers.{i}.{name}": np.zeros(i + 1, np.float32) for i in range(2) for name in ("a.w", "b")}
+    ww.write_record("m.mpk", arrays | {"head.w": np.zeros(3, np.float32)})
+    document = ET.fromstring(hatch_wheelweights.inspect("m.mpk")._repr_html_())
+    assert [code.text for code in document.iter("code")] == [
+        "layers", "0", "a", "w", "b", "1", "a", "w", "b", "head", "w",
+    ]  # fmt: skip
+    assert len(document.findall("./ul/li")) == 2

@@ -1,0 +1,52 @@
+"""What a checkpoint holds beside its state_dict: all of it, once, in bounds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hatch_wheelweights.checkpoint import Account, LazyTensor
+from hatch_wheelweights.looking import outline as module
+from hatch_wheelweights.looking.outline import outline
+
+
+
+def leaf() -> LazyTensor:
+    return LazyTensor("float32", (2,), lambda: iter([np.zeros(2, np.float32)]), object())
+
+
+def of(tree: Any, without: tuple[str, ...] | None = None) -> tuple[list[str], dict[str, str]]:
+    found = outline(tree, without, Account(1 << 20))
+    assert not found.is_cut
+    return list(found.tensors), found.values
+
+
+def test_tensors_are_listed_and_other_values_are_described() -> None:
+    tree = {"net": {"w": leaf()}, "opt": [{"m": leaf(), "step": 3}], "args": {"lr": 0.1, "deep": {"a": 1}}, "epoch": 2}
+    assert of(tree) == (["net.w", "opt.0.m"], {"opt.0.step": "int 3", "args": "dict of 2", "epoch": "int 2"})
+
+
+def test_the_state_dict_is_left_out_and_nothing_else() -> None:
+    tree = {"a": {"net": {"w": leaf()}, "ema": {"w": leaf()}}, "net": {"w": leaf()}}
+    assert of(tree, ("a", "net")) == (["a.ema.w", "net.w"], {})
+    assert of({"net": {"w": leaf()}, "epoch": 1}, ("net",)) == ([], {"epoch": "int 1"})
+
+
+def test_what_several_keys_lead_to_is_entered_once() -> None:
+    shared = {"w": leaf()}
+    cyclic: dict[str, Any] = {"a": shared, "b": shared}
+    cyclic["self"] = cyclic
+    assert of(cyclic) == (["a.w"], {"b": "the same as `a`", "self": "the same as ``"})
+
+
+def test_what_is_gathered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_ENTRIES", 5)
+    found = outline({str(i): leaf() for i in range(20)}, None, Account(1 << 20))
+    assert (len(found.tensors), found.is_cut) == (5, True)
+    deep: Any = leaf()
+    for _ in range(150):
+        deep = {"a": deep}
+    found = outline(deep, None, Account(1 << 20))
+    assert list(found.values.values()) == ["dict of 1, 1 tensor"]
