@@ -45,7 +45,9 @@ def test_classes_and_settings_are_plain_values() -> None:
         kind="torchscript",
         size=1,
         tensors=(TensorFacts("c.w", "c.w", (1,), "float32", "float32", 4),),
-        modules={"c": ModuleClass("torch.nn.modules.conv.Conv2d", {"stride": (2, 2), "eps": float("inf"), "mode": None})},
+        modules={
+            "c": ModuleClass("torch.nn.modules.conv.Conv2d", {"stride": (2, 2), "eps": float("inf"), "mode": None})
+        },
     )
     (module,) = json.loads(json.dumps(json_document(facts, PYTHON), allow_nan=False))["tree"]["children"]
     assert module["class"] == "torch.nn.modules.conv.Conv2d"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -83,7 +85,7 @@ def test_where_several_parts_could_be_meant_all_are_checked() -> None:
 @pytest.mark.parametrize(("argument", "status"), [("--stats", 0), ("--check", 1)])
 def test_a_tensor_that_cannot_be_read_is_no_end_of_it(argument: str, status: int) -> None:
     ww.write_record("cut.mpk", {"a": np.ones(100, np.float32), "b": np.ones(100, np.float32)})
-    with open("cut.mpk", "r+b") as file:
+    with Path("cut.mpk").open("r+b") as file:
         file.seek(-410, 2)
         file.write(b"\xff")
     result = run("inspect", "cut.mpk", argument, status=status)

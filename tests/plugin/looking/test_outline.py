@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pytest
 
 from hatch_wheelweights.checkpoint import Account, LazyTensor
 from hatch_wheelweights.looking import outline as module
 from hatch_wheelweights.looking.outline import outline
 
+if TYPE_CHECKING:
+    import pytest
 
 
 def leaf() -> LazyTensor:

@@ -75,9 +75,7 @@ def test_diff_has_nothing_to_compare_in_an_index() -> None:
 
 
 def test_diff_says_which_side_is_a_part() -> None:
-    assert stdout("diff", "part.mpk", "part.mpk") == (
-        f"equal: 3 tensors, 12 values\npart.mpk: {PART}\n"
-    )
+    assert stdout("diff", "part.mpk", "part.mpk") == (f"equal: 3 tensors, 12 values\npart.mpk: {PART}\n")
 
 
 def test_of_many_parts_the_first_are_named() -> None:

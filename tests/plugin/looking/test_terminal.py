@@ -24,9 +24,9 @@ def model(*keys: str, shape: tuple[int, ...] = (2,)) -> FileFacts:
     return FileFacts(path="model.pt", kind="pytorch-zip", size=1_000, tensors=tensors, total=len(tensors))
 
 
-def rows(facts: FileFacts, screen: Screen = Screen()) -> list[str]:
+def rows(facts: FileFacts, depth: int | None = None) -> list[str]:
     """Return the lines of the tree, without its headings."""
-    return text_of(facts, PYTHON, screen).split("\n\n")[1].splitlines()[1:]
+    return text_of(facts, PYTHON, Screen(depth=depth)).split("\n\n")[1].splitlines()[1:]
 
 
 def test_all_of_a_small_model_is_shown() -> None:
@@ -61,8 +61,8 @@ def test_a_list_that_never_ends_is_cut_and_counted(count: int) -> None:
 
 def test_a_depth_is_shown_whatever_lines_it_takes() -> None:
     facts = model(*(f"m{i}{'xyz'[i % 3]}.w" for i in range(100)))
-    assert len(rows(facts, Screen(depth=1))) == 100
-    assert len(rows(facts, Screen(depth=2))) == 200
+    assert len(rows(facts, 1)) == 100
+    assert len(rows(facts, 2)) == 200
 
 
 def test_lines_keep_to_the_width_but_names_are_never_cut() -> None:

@@ -94,7 +94,9 @@ def test_classes_and_modules_without_tensors_stand_where_the_file_has_them() -> 
     for tensors, prefix in ((renamed, ""), ([facts("net.conv.weight"), facts("net.fc.weight")], "net.")):
         rows = [row.node for row in rows_to_depth(module_tree(tensors, classes), MAX_DEPTH) if row.node.tensor is None]
         named = [(node.key, node.module.name.rpartition(".")[2]) for node in rows if node.module is not None]
-        assert named == [(f"{prefix}{name}", kind) for name, kind in (("conv", "Conv2d"), ("relu", "ReLU"), ("fc", "Linear"))]
+        assert named == [
+            (f"{prefix}{name}", kind) for name, kind in (("conv", "Conv2d"), ("relu", "ReLU"), ("fc", "Linear"))
+        ]
 
 
 KEYS = st.lists(st.text("ab01.", min_size=1, max_size=12), unique=True, max_size=30)

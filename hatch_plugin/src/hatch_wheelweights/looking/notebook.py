@@ -67,5 +67,9 @@ def _tree(rows: Iterable[TreeRow], spelling: Spelling) -> Iterator[str]:
 def _line(row: TreeRow, spelling: Spelling) -> str:
     totals = row.node.totals
     values = many(totals.values, "value")
-    said = [contents_text(row), *([values, size_text(totals.nbytes)] if totals.values else []), node_note(row, spelling)]
+    said = [
+        contents_text(row),
+        *([values, size_text(totals.nbytes)] if totals.values else []),
+        node_note(row, spelling),
+    ]
     return f"<code>{escape(name_text(row))}</code> {escape(' · '.join(filter(None, said)))}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from hatch_wheelweights.errors import TOP_LEVEL_KEY, WHOLE_MODEL, CheckpointError, Set, Setting, Words
 from hatch_wheelweights.options.model import TensorOptions
 from wheelweights.errors import backticked
+from wheelweights.plain import is_sequence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Ready", "part_note", "ready"]
 
 Options = TypeVar("Options", bound=TensorOptions)
+
 
 class Ready(NamedTuple, Generic[Options]):
     """The tensors that options select, and those options: `added` are the ones that nobody gave.
@@ -70,7 +72,7 @@ def part_note(added: Mapping[Option, object]) -> Words | None:
 
 
 def _listed(key: object) -> list[object]:
-    return list(key) if isinstance(key, list | tuple) else [key]
+    return [*key] if is_sequence(key) else [key]
 
 
 def _may_add(name: Option, options: TensorOptions) -> bool:

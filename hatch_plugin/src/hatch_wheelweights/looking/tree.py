@@ -16,7 +16,7 @@ from hatch_wheelweights.looking.pooling import pooled
 from hatch_wheelweights.looking.tensors import Totals, is_float, totals_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
     from hatch_wheelweights.checkpoint.module_classes import ModuleClass
     from hatch_wheelweights.looking.statistics import Statistics
@@ -61,6 +61,19 @@ class Node:
     def is_leaf_module(self) -> bool:
         """Whether this is a module that holds nothing but tensors, or nothing."""
         return self.tensor is None and all(child.tensor is not None for child in self.children)
+
+    @property
+    def times(self) -> int:
+        """How often this is there because parents are folded: each time it stands for `count`."""
+        return len(self.keys) // self.count
+
+    def below(self) -> Iterator[Node]:
+        """Yield the nodes below this one."""
+        waiting = list(self.children)
+        while waiting:
+            node = waiting.pop()
+            yield node
+            waiting.extend(node.children)
 
 
 def module_tree(tensors: Iterable[TensorFacts], classes: Mapping[str, ModuleClass] | None = None) -> Node:
@@ -107,16 +120,19 @@ class TreeRow(NamedTuple):
     source: str | None
 
 
-def rows_to_depth(root: Node, depth: int, *, leaves: bool = True) -> Iterator[TreeRow]:
+def rows_to_depth(
+    root: Node, depth: int, *, leaves: bool = True, apart: Container[str] = frozenset()
+) -> Iterator[TreeRow]:
     """Yield the nodes below a root, in order, down to so many levels.
 
-    Without `leaves`, modules that hold nothing but tensors stay closed: a line has room for those.
+    Without `leaves`, modules that hold nothing but tensors stay closed: a line has room for those. Modules whose keys
+    are in `apart` have a line of their own, even if they hold nothing but one other.
     """
     waiting = [(0, child) for child in reversed(root.children)]
     while waiting:
         level, node = waiting.pop()
         name, source = node.name, node.source
-        while _is_link(node):
+        while _is_link(node) and node.key not in apart:
             node = node.children[0]
             name = f"{name}.{node.name}"
             source = node.source or (source and _joined(source, node.name))

@@ -7,11 +7,12 @@ could obey is escaped here.
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from hatch_wheelweights.looking.texts import human_count, key_text, shape_text, shortened
 from hatch_wheelweights.looking.words import dtype_text, note
 from wheelweights.errors import counted, printable
+from wheelweights.plain import is_sequence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,8 +80,9 @@ def class_text(module: ModuleClass) -> str:
     return printable(" ".join(filter(None, [shortened(name), ", ".join(shown)])))
 
 
-def _setting(value: Any) -> str:
-    if isinstance(value, tuple) and len(value) > 1 and len(set(map(repr, value))) == 1:
+def _setting(value: object) -> str:
+    """Return a value; of a tuple of equal ones, such as a stride, that one."""
+    if is_sequence(value) and len(value) > 1 and len(set(map(repr, value))) == 1:
         return repr(value[0])
     return shortened(repr(value))
 
@@ -120,7 +122,8 @@ def _notes(row: TreeRow, spelling: Spelling, state_dicts: frozenset[str]) -> Ite
     if node.statistics is not None:
         yield from _oddities(node.statistics)
     if row.source is not None:
-        yield f"from {printable(shortened(row.source)) or 'the root'}{' and others' if node.source and node.count > 1 else ''}"
+        others = " and others" if node.source is not None and node.count > 1 else ""
+        yield f"from {printable(shortened(row.source)) or 'the root'}{others}"
     if node.tensor is not None and (said := note(node.tensor, spelling)):
         yield said
 
@@ -164,5 +167,3 @@ def sparkline(histogram: tuple[int, ...], width: int) -> str:
     bins = [sum(histogram[i : i + step]) for i in range(0, step * width, step)]
     highest = max(bins)
     return "".join(" " if not each else _BARS[(8 * each - 1) // highest] for each in bins)
-
-
