@@ -160,6 +160,13 @@ def test_names_all_state_dicts_where_there_are_two():
     )
 
 
+def test_never_suggests_an_empty_key_which_no_option_can_name():
+    rest = "expected a state_dict, found `` (1 tensor), `epoch` (int)"
+    unnamed = "Set top_level_key to the key, or the list of nested keys, that holds the tensors."
+    assert _refusal({"": {"w": T}, "epoch": 3}) == f"{rest}\n  {unnamed}"
+    assert _refusal({"net": {"": {"w": T}}, "epoch": 3}).endswith('Pass top_level_key="net".')
+
+
 def test_suggests_a_child_with_other_values_only_where_there_is_no_pure_one():
     assert _refusal({"model": {"w": T, "n": 1}, "epoch": 3}).endswith('Pass top_level_key="model".')
 
@@ -207,6 +214,10 @@ SCHEDULER = {"base_lrs": [0.1], "last_epoch": 3, "_last_lr": [0.1]}
             Opaque("torch.optim.adam", "Adam", state={"state": {}, "param_groups": []}),
             "a whole optimizer (`torch.optim.adam.Adam`)",
         ),
+        (
+            Opaque("torch.optim.lr_scheduler", "StepLR", state={"last_epoch": 3}),
+            "a whole scheduler (`torch.optim.lr_scheduler.StepLR`)",
+        ),
     ],
     ids=str,
 )
@@ -215,6 +226,13 @@ def test_says_that_only_the_state_of_training_is_there(tree, found):
         f"expected a state_dict, found {found}\n"
         '  Save the model itself where torch is installed: torch.save(model.state_dict(), "model.pt")'
     )
+
+
+def test_a_module_of_the_optimizers_package_is_a_model():
+    averaged = Opaque(
+        "torch.optim.swa_utils", "AveragedModel", state={"_parameters": {"w": T}, "_buffers": {}, "_modules": {}}
+    )
+    assert _keys(averaged, whole_model=True) == ["w"]
 
 
 def test_what_can_be_a_model_is_not_passed_over_for_the_state_of_training():

@@ -146,8 +146,9 @@ def _is_scheduler_state(node: Any) -> bool:
 
 def _state_of_training(part: Survey) -> str | None:
     """Return what a part is that holds an optimizer, or states of training, and no tensor besides; None for others."""
-    if isinstance(part.root, Opaque) and part.root.module.startswith("torch.optim."):
-        return f"a whole optimizer ({backticked(part.root)})"
+    if isinstance(part.root, Opaque) and not is_module(part.root) and part.root.module.startswith("torch.optim."):
+        kind = "scheduler" if part.root.module == "torch.optim.lr_scheduler" else "optimizer"
+        return f"a whole {kind} ({backticked(part.root)})"
     if alone := _called(part.root):
         return alone
     if _has_direct_tensor(part.root, part):
@@ -235,7 +236,7 @@ def _level_below(level: dict[_Path, Any], part: Survey) -> dict[_Path, Any]:
         and not is_module(node)
         and not is_optimizer_state(node)
         for name, value in part.parts(node).items()
-        if not is_optimizer_state(value)
+        if name and not is_optimizer_state(value)  # no option names an empty key
     )
     return dict(islice(opened, MAX_SEARCHED))
 
@@ -243,7 +244,7 @@ def _level_below(level: dict[_Path, Any], part: Survey) -> dict[_Path, Any]:
 def _unwrapped(path: _Path, value: Any, part: Survey) -> tuple[_Path, Any]:
     for _ in range(MAX_WRAPPERS):
         inner = _wrapped(value, part)
-        if inner is None or is_module(value):
+        if inner is None or not inner[0] or is_module(value):
             break
         path, value = (*path, inner[0]), inner[1]
     return path, value
