@@ -20,7 +20,7 @@ from looking.wheels import members, read_member
 
 ROOT = Path(__file__).parents[1]
 VERSION_FILE = Path("runtime") / "src" / "wheelweights" / "_version.py"
-EXTRAS = ["click", "rich"]
+EXTRAS = ["click"]
 
 
 def _project(folder: str) -> dict[str, Any]:

@@ -327,11 +327,63 @@ def bfloat16() -> Any:
     return clip().bfloat16()
 
 
+class T5(nn.Module):
+    """Three matrices that are one, and a class whose name ends with a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared = nn.Embedding(20, 8)
+        self.encoder = Parts(embed_tokens=self.shared, block=repeated(3, lambda i: self.attention(first=i == 0)))
+        self.lm_head = nn.Linear(8, 20, bias=False)
+        self.lm_head.weight = self.shared.weight
+
+    def attention(self, *, first: bool) -> Any:
+        parts = {name: nn.Linear(8, 8, bias=False) for name in "qkvo"}
+        return Parts(**parts, **({"relative_attention_bias": nn.Embedding(32, 4)} if first else {}))
+
+
+def diffusion_unet() -> Any:
+    def block(channels: int, filters: int) -> Any:
+        convolutions = {"conv1": nn.Conv2d(channels, filters, 3, padding=1), "time": nn.Linear(32, filters)}
+        shortcut = {} if channels == filters else {"conv_shortcut": nn.Conv2d(channels, filters, 1)}
+        return Parts(norm1=nn.GroupNorm(4, channels), **convolutions, **shortcut)
+
+    return Parts(down=repeated(2, lambda i: block(8, 8 + 8 * i)), up=repeated(2, lambda i: block(24 - 8 * i, 16)))
+
+
+def efficientnet() -> Any:
+    def block(channels: int, filters: int, *, stride: int) -> Any:
+        squeeze = Parts(reduce=nn.Conv2d(channels, 2, 1), expand=nn.Conv2d(2, channels, 1))
+        depthwise = nn.Conv2d(channels, channels, 5, stride, 2, groups=channels, bias=False)
+        return InvertedBlock(depthwise=depthwise, squeeze=squeeze, project=nn.Conv2d(channels, filters, 1, bias=False))
+
+    blocks = block(8, 8, stride=1), block(8, 16, stride=2), block(16, 16, stride=1)
+    return nn.Sequential(nn.Conv2d(3, 8, 3, 2, bias=False), nn.BatchNorm2d(8), nn.SiLU(), *blocks, nn.Linear(16, 5))
+
+
+class InvertedBlock(Parts):
+    pass
+
+
+def odd_dicts() -> Any:
+    """Dicts of so many kinds that their annotations take several lines, and every name of a function is a field."""
+    kinds = {
+        "en-de": nn.Linear(1, 2),
+        "en-fr": nn.Conv2d(1, 2, 1),
+        "en-it": nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.LSTM(1, 2)),
+        "en-\\": nn.ModuleDict({"a'b": nn.GRU(1, 2)}),
+        'en-"': Parts(w=parameter(2)),
+    }
+    names = {name: parameter(i + 1) for i, name in enumerate(("init", "make", "start", "init_"))}
+    return Parts(translations=nn.ModuleDict(kinds), **kinds, **names)
+
+
 MODELS: dict[str, Callable[[], Any]] = {
     make.__name__: make
     for make in (
         *(ResNet, mobilenet, vgg, densenet, unet, autoencoder),
         *(bert, vit, gpt2, llama, whisper, clip, torch_transformer),
         *(recurrent, norms, weight_norms, tied, parameter_lists, odd_names, a_list, a_layer, half, bfloat16),
+        *(T5, diffusion_unet, efficientnet, odd_dicts),
     )
 }

@@ -14,6 +14,7 @@ from hatch_wheelweights import open_checkpoint  # noqa: E402
 from hatch_wheelweights.errors import CheckpointError  # noqa: E402
 from looking.state_dicts import assert_state_dict  # noqa: E402
 from making.torch_models import Net, Plain, both_containers, every_protocol  # noqa: E402
+from wheelweights.dtypes import DTYPES  # noqa: E402
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,6 +131,17 @@ def test_torchscript(path: Path, how: str) -> None:
         assert set(expected) <= set(found)
         for key, value in expected.items():
             np.testing.assert_array_equal(found[key].numpy(), value.detach().numpy(), err_msg=key, strict=True)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("dtype", sorted(DTYPES))
+def test_torchscript_of_every_dtype(path: Path, dtype: str) -> None:
+    net = Plain().eval()
+    net.register_buffer("x", torch.zeros(64, dtype=torch.uint8).view(getattr(torch, dtype)))
+    torch.jit.trace(net, torch.randn(2, 3)).save(str(path))
+    with open_checkpoint(path) as checkpoint:
+        found = checkpoint.state_dict()["x"]
+        assert (found.dtype, found.shape) == (dtype, tuple(torch.jit.load(str(path)).state_dict()["x"].shape))
 
 
 @pytest.mark.filterwarnings("ignore")

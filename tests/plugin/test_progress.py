@@ -10,7 +10,8 @@ import pytest
 
 from hatch_wheelweights import convert, diff, export, inspect
 from hatch_wheelweights.looking import statistics
-from hatch_wheelweights.looking.verify import verify_file, verify_package
+from hatch_wheelweights.looking.verify import verify_file
+from hatch_wheelweights.looking.verify_package import verify_package
 from hatch_wheelweights.progress import advance, showing, working
 from making.installed import in_parts, install
 from making.small_files import WHEEL, small_checkpoint, small_record, small_wheel

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP: an exception where nobody has decided otherwise, and the default again afterwards."""
+"""SIGTERM and SIGHUP, and SIGINT: an exception where nobody has decided otherwise, and the default again afterwards."""
 
 from __future__ import annotations
 
@@ -21,6 +21,19 @@ def test_raises_what_it_is_given_and_restores_the_default(number: signal.Signals
         os.kill(os.getpid(), number)
     assert caught.value.code == 128 + number
     assert signal.getsignal(number) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("default", [signal.SIG_DFL, signal.default_int_handler])
+def test_interrupts_are_raised_the_same_way_where_that_is_asked_for(default: signal.Handlers) -> None:
+    before = signal.signal(signal.SIGINT, default)
+    try:
+        with ending_on_signals(SystemExit):
+            assert signal.getsignal(signal.SIGINT) is default
+        with pytest.raises(SystemExit), ending_on_signals(SystemExit, interrupts=True):
+            os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is default
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @BOTH

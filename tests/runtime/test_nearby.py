@@ -32,6 +32,9 @@ def files(*names: str) -> None:
     [
         ("modle.pt", ["model.pt", "model.pth"], "model.pt"),
         ("model.pt", ["model.pth", "models.mpk"], "model.pth"),
+        ("model.pth", ["model.mpk", "model.pt", "model.safetensors"], "model.pt"),
+        ("model.ptt", ["model.mpk", "model.pt", "model.safetensors"], "model.pt"),
+        ("model", ["model.mpk", "model.pt"], "model.pt"),
         ("model.safetensor", ["model.safetensors", "other.pt"], "model.safetensors"),
         ("model", ["model.pt"], "model.pt"),
         ("Model.pt", ["model.pt"], "model.pt"),
@@ -75,6 +78,13 @@ def test_a_link_that_leads_nowhere_is_there() -> None:
     files("modell.pt")
     Path("model.pt").symlink_to("gone.pt")
     assert meant_file("model.pt", SUFFIXES) is None
+
+
+def test_links_that_lead_to_themselves_hide_no_other_file() -> None:
+    files("model.pt")
+    Path("a.pt").symlink_to("b.pt")
+    Path("b.pt").symlink_to("a.pt")
+    assert meant_file("modle.pt", SUFFIXES) == "Did you mean `model.pt`?"
 
 
 def test_a_folder_that_cannot_be_listed_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1149,9 +1149,9 @@ def test_verify_finds_every_byte_between_the_values_that_is_not_zero(
             opened = open_record("model.mpk")
             with pytest.raises(RecordError) as caught:
                 opened.verify()
-            zeros = bytes(data[info.offset + info.nbytes : info.offset + 59])[:16]
+            wrong = bytes(data[at : info.offset + 59])[:16]
             assert str(caught.value) == (
-                f"model.mpk: tensor `{key}`: expected zeros after the values, found {zeros!a}{DAMAGED}"
+                f"model.mpk: tensor `{key}`: expected zeros after the values, found {wrong!a}{DAMAGED}"
             )
             opened.close()
             data[at] = 0

@@ -54,7 +54,14 @@ def _meant(path: str, suffixes: Sequence[str], folders: int) -> str | None:
 def _names(folder: str, *, is_folder: bool) -> list[str]:
     with os.scandir(folder) as entries:
         some = islice(entries, MAX_LISTED)
-        return sorted(one.name for one in some if one.is_dir() == is_folder and one.name.isprintable())
+        return sorted(one.name for one in some if _is_folder(one) == is_folder and one.name.isprintable())
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself, say
+        return False
 
 
 def _nearest_name(name: str, names: Iterable[str], suffixes: Sequence[str]) -> str | None:
@@ -63,11 +70,13 @@ def _nearest_name(name: str, names: Iterable[str], suffixes: Sequence[str]) -> s
     stem = name.removesuffix(own)
     known = [one for one in names if not suffixes or _suffix(one, suffixes)]
     for same in (True, False):
-        alike = (one for one in known if (_suffix(one, suffixes) == own) == same)
-        stems = {one.removesuffix(_suffix(one, suffixes)): one for one in alike}
+        stems: dict[str, list[str]] = {}
+        for one in known:
+            if (_suffix(one, suffixes) == own) == same:
+                stems.setdefault(one.removesuffix(_suffix(one, suffixes)), []).append(one)
         near = nearest(stem, comparable(stem, stems))
         if near is not None:
-            return stems[near]
+            return nearest(name, stems[near]) or stems[near][0]
     return None
 
 

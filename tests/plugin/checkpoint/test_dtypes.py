@@ -38,6 +38,8 @@ def test_an_element_has_bits(row: dtypes.StoredDtype) -> None:
         ("torch", "FloatStorage", "float32"),
         ("torch.cuda", "HalfStorage", "float16"),
         ("torch", "QInt8Storage", "qint8"),
+        ("torch", "UInt16Storage", "uint16"),
+        ("torch", "Float8_e4m3fnStorage", "float8_e4m3fn"),
         ("torch.storage", "UntypedStorage", "uint8"),
     ],
 )

@@ -92,7 +92,7 @@ def test_convert_and_inspect_say_which_numbers_reindexing_changed() -> None:
     write("model.pt", zip_checkpoint(pickled({"l.16.w": tensor(), "l.17.w": tensor()})))
     note = "reindexed `l`: 16, 17 -> 0, 1"
     warning = (
-        "Warning: `l` begins at 16, and at 0 in the record: if it is part of a model (a lone shard, an adapter), "
+        "Warning: `l` begins at 16, and at 0 after reindexing: if it is part of a model (a lone shard, an adapter), "
         "--no-reindex keeps the numbers\n"
     )
     done = run("convert", "model.pt", "model.mpk")
@@ -100,7 +100,9 @@ def test_convert_and_inspect_say_which_numbers_reindexing_changed() -> None:
     shown = run("inspect", "model.pt")
     assert shown.stderr == warning
     assert note in shown.stdout
-    assert all(re.search(rf"^  {new} .*  from l\.{old}$", shown.stdout, re.MULTILINE) for old, new in ((16, 0), (17, 1)))
+    assert all(
+        re.search(rf"^  {new} .*  from l\.{old}$", shown.stdout, re.MULTILINE) for old, new in ((16, 0), (17, 1))
+    )
     document = json.loads(run("inspect", "model.pt", "--json").stdout)
     assert [(one["source"], one["key"]) for one in document["tensors"]] == [("l.16.w", "l.0.w"), ("l.17.w", "l.1.w")]
     assert document["notes"] == [note]

@@ -10,7 +10,7 @@ import pytest
 from hatch_wheelweights import open_checkpoint
 from looking.commands import refusal, run, stdout
 from making.checkpoints import safetensors, zip_checkpoint
-from making.pickles import state_dict, storage, tensor
+from making.pickles import pickled, state_dict, storage, tensor
 from making.small_files import WHEEL, nested_checkpoint, small_checkpoint, small_record, small_wheel, write
 from making.values import FLOATS
 
@@ -120,3 +120,16 @@ def test_the_source_is_never_replaced() -> None:
 def test_the_example_and_its_export_are_equal() -> None:
     run("export", str(EXAMPLE), "digits.safetensors")
     assert run("diff", str(EXAMPLE), "digits.safetensors").stdout.startswith("equal: 16 tensors, 36,204 values")
+
+
+def test_what_an_export_says_of_reindexing_names_the_flag_that_it_has() -> None:
+    write("model.pt", zip_checkpoint(pickled({"l.3.w": tensor()}), {"0": FLOATS}))
+    assert run("export", "model.pt", "out.safetensors", "--reindex").stderr == (
+        "Warning: `l` begins at 3, and at 0 after reindexing: if it is part of a model (a lone shard, an adapter), "
+        "leaving out --reindex keeps the numbers\n"
+    )
+    run("convert", "model.pt", "model.mpk")
+    assert refusal("export", "model.mpk", "other.safetensors", "--reindex", status=2) == (
+        "Error: model.mpk: --reindex: expected a checkpoint to convert, found a record\n"
+        "  Leave it out: the tensors of a record are as the conversion made them.\n"
+    )

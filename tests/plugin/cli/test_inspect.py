@@ -52,7 +52,7 @@ layers                       6  32 B
     w   (2, 2) float32       4  16 B
   1                          2  16 B  from layers.2
     w   (2,) int64           2  16 B
-tied    (2, 2) float32       0   0 B  tied to layers.0.w
+tied    (2, 2) float32                tied to layers.0.w
 
 Other values
   step  int 12
@@ -105,8 +105,13 @@ def test_inspect_shows_tensors_that_cannot_be_read_with_the_reason() -> None:
     lines = stdout("inspect", "model.pt").splitlines()
     assert lines[1] == "2 tensors, 0 parameters, 0 B"
     far = "cannot be read: reaches past its storage: expected at least 9 elements, found 4"
-    assert lines[5] == f"far        (9,) float32                {far}"
-    assert lines[6].startswith("quantized  (4,) qint8                  cannot be read: ")
+    quantized = "is quantised, which a record cannot hold"
+    assert lines[2:4] == [
+        "float32 1 tensor; qint8 1 tensor",
+        f"2 tensors cannot be read: `far` {far.removeprefix('cannot be read: ')}; `quantized` {quantized}",
+    ]
+    assert lines[6] == f"far        (9,) float32                {far}"
+    assert lines[7] == f"quantized  (4,) qint8                  cannot be read: {quantized}"
     assert "In pyproject.toml" not in lines  # the conversion would fail
 
 

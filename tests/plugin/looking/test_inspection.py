@@ -13,7 +13,7 @@ import wheelweights as ww
 from hatch_wheelweights import ConfigError
 from looking.commands import stdout
 from making.checkpoints import zip_checkpoint
-from making.pickles import state_dict, tensor
+from making.pickles import Code, build, name, ordered_dict, pickled, state_dict, tensor
 from making.small_files import HOSTILE, HOSTILE_SHOWN, WHEEL, nested_checkpoint, small_checkpoint, small_wheel, write
 
 
@@ -62,3 +62,26 @@ def test_a_notebook_gets_every_level() -> None:
         "layers", "0", "a", "w", "b", "1", "a", "w", "b", "head", "w",
     ]  # fmt: skip
     assert len(document.findall("./ul/li")) == 2
+
+
+def test_classes_are_shown_of_every_model_in_a_file_and_not_as_values_again() -> None:
+    def model() -> bytes:
+        drop = module("Dropout", p=0.5)
+        return module("Net", parameters={"w": tensor()}, modules={"drop": drop})
+
+    write("two.pt", zip_checkpoint(pickled({"model": model(), "ema": model(), "epoch": 1})))
+    found = hatch_wheelweights.inspect("two.pt")
+    named = {node.key: node.module.name for node in found.beside_tree.below() if node.module is not None}
+    assert named == {
+        "model": "net.Net", "model.drop": "net.Dropout", "ema": "net.Net", "ema.drop": "net.Dropout",
+    }  # fmt: skip
+    assert found.rest == {"epoch": "int 1"}
+    write("one.pt", zip_checkpoint(pickled({"model": ordered_dict({"w": tensor()}), "ema": [model()]})))
+    found = hatch_wheelweights.inspect("one.pt", top_level_key="model")
+    named = {node.key: node.module.name for node in found.beside_tree.below() if node.module is not None}
+    assert named == {"ema.0": "net.Net", "ema.0.drop": "net.Dropout"}
+
+
+def module(kind: str, parameters: object = None, modules: object = None, **settings: object) -> Code:
+    state = {"_parameters": parameters or {}, "_buffers": {}, "_modules": modules or {}, "training": True, **settings}
+    return build(Code(name("net", kind) + b")\x81"), state)

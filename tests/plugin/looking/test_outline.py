@@ -39,7 +39,13 @@ def test_what_several_keys_lead_to_is_entered_once() -> None:
     shared = {"w": leaf()}
     cyclic: dict[str, Any] = {"a": shared, "b": shared}
     cyclic["self"] = cyclic
-    assert of(cyclic) == (["a.w"], {"b": "the same as `a`", "self": "the same as ``"})
+    assert of(cyclic) == (["a.w"], {"b": "the same as `a`", "self": "the same as the root"})
+
+
+def test_a_root_that_holds_nothing_is_a_value_itself() -> None:
+    assert of(None) == ([], {"": "None"})
+    assert of(3.5) == ([], {"": "float 3.5"})
+    assert of(leaf()) == ([""], {})
 
 
 def test_what_is_gathered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ def test_inspect_says_where_the_tensors_of_a_record_in_parts_are() -> None:
     assert f"{WHEEL}/demo/model.mpk: record-index, {size} B\n{DISTRIBUTIONS}\n" in stdout("inspect", WHEEL)
     assert stdout("inspect", f"{WHEEL}/demo/model.mpk").splitlines()[1] == DISTRIBUTIONS
     run("inspect", "model.mpk", "--html", "page.html")
-    assert f"{size} B<br>{DISTRIBUTIONS}</p>" in Path("page.html").read_text()
+    assert f"{size} B \u00b7 {DISTRIBUTIONS}</p>" in Path("page.html").read_text()
 
 
 def test_inspect_says_which_distribution_a_part_belongs_to() -> None:

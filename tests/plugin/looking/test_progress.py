@@ -143,6 +143,20 @@ def test_the_line_says_how_far_the_work_is(state: State, line: str) -> None:
     assert line_of(state, 80, "━─") == line
 
 
+@pytest.mark.parametrize(
+    ("width", "line"),
+    [
+        (60, f"{NAME}  51.0 MB of 102 MB  34.0 MB/s  0:02 left"),
+        (50, f"{NAME}  51.0 MB of 102 MB  0:02 left"),
+        (44, f"{NAME}  51.0 MB of 102 MB"),
+        (37, "Convert...model.pt  51.0 MB of 102 MB"),
+        (12, "51.0...02 MB"),
+    ],
+)
+def test_in_little_room_the_line_keeps_what_tells_most(width: int, line: str) -> None:
+    assert line_of(State(NAME, 51 * MB, 102 * MB, 1.5), width, "━─") == line
+
+
 @given(
     state=st.builds(
         State,

@@ -6,6 +6,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hatch_wheelweights.looking.table import table_of
 from hatch_wheelweights.options.model import ConversionOptions
@@ -35,6 +37,8 @@ def read(lines: tuple[str, ...]) -> dict[str, object]:
         (["my_net/__init__.py", "tests/__init__.py"], "my_net"),
         (["src/other/__init__.py", "src/my_net/__init__.py"], "src/my_net"),
         (["src/other/__init__.py", "tests/__init__.py"], "src/other"),
+        (["src/ns/my_net/__init__.py", "src/ns/tests/__init__.py"], "src/ns/my_net"),
+        (["ns/my_net/__init__.py"], "ns/my_net"),
         ([], "src/my_net"),
     ],
 )
@@ -78,6 +82,20 @@ def test_odd_names_are_written_so_that_they_are_read_again(name: str, source: st
     assert found == {"source": source, "output": f"src/my_package/{output}"}
 
 
-@pytest.mark.parametrize("name", ["a{b}.pt", "a\\b.pt", "a\nb.pt"])
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20), min_size=1, max_size=3))
+def test_any_key_is_written_so_that_it_is_read_again(keys: list[str]) -> None:
+    lines = table_of("net.pt", ConversionOptions(top_level_key=tuple(keys), metadata={key: key for key in keys}))
+    assert all(line.isprintable() for line in lines)
+    found = read(lines)
+    assert found["top-level-key"] == (keys[0] if len(keys) == 1 else keys)
+    assert found["metadata"] == {key: key for key in keys}
+
+
+@pytest.mark.parametrize("key", ["\ud800", ""])
+def test_a_key_that_no_option_can_name_gets_no_table(key: str) -> None:
+    assert table_of("net.pt", ConversionOptions(top_level_key=(key,))) == ()
+
+
+@pytest.mark.parametrize("name", ["a{b}.pt", "a\\b.pt", "a\nb.pt", "a:b.pt", "~a.pt"])
 def test_a_name_that_no_table_can_hold_gets_none(name: str) -> None:
     assert table_of(name, ConversionOptions()) == ()

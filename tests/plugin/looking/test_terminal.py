@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from hatch_wheelweights.errors import PYTHON
+from hatch_wheelweights.looking import outline
 from hatch_wheelweights.looking.facts import FileFacts
 from hatch_wheelweights.looking.tensors import TensorFacts
 from hatch_wheelweights.looking.terminal import Screen, text_of
@@ -119,3 +120,44 @@ def test_no_name_of_a_file_reaches_the_terminal_unescaped() -> None:
         assert all(line.isprintable() for line in result.output.splitlines())
     refused = run("inspect", "deep.pt", "--top-level-key", "x", status=1)
     assert all(line.isprintable() for line in refused.stderr.splitlines())
+
+
+def test_the_mark_of_a_state_dict_is_shown_though_it_holds_one_module_alone() -> None:
+    parts = {part: ordered_dict({"net.w": tensor(), "net.v": tensor()}) for part in ("model", "ema")}
+    write("model.pt", zip_checkpoint(pickled({**parts, "epoch": 1})))
+    lines = stdout("inspect", "model.pt").splitlines()
+    marked = [line.split()[0] for line in lines if line.endswith("<- a state_dict")]
+    assert marked == ["model", "ema"]
+
+
+def test_a_pattern_finds_tensors_beside_the_state_dict_too() -> None:
+    optimizer = {"state": {0: {"exp_avg": tensor()}}, "param_groups": []}
+    write(
+        "one.pt", zip_checkpoint(pickled({"model": ordered_dict({"w": tensor()}), "optimizer": optimizer, "epoch": 1}))
+    )
+    lines = stdout("inspect", "one.pt", "--find", "exp_avg").splitlines()
+    assert "  optimizer.state.0.exp_avg  (4,) float32       4  16 B" in lines
+    assert "no key matches" not in "".join(lines)
+    assert "exp_avg" not in stdout("inspect", "one.pt", "--find", "w")
+    assert "no key matches nothing" in stdout("inspect", "one.pt", "--find", "nothing").splitlines()
+    several = {part: ordered_dict({"w": tensor()}) for part in ("model", "ema")}
+    write("two.pt", zip_checkpoint(pickled({**several, "epoch": 1})))
+    lines = stdout("inspect", "two.pt", "--find", "ema").splitlines()
+    assert [line for line in lines if "float32" in line] == ["  ema.w  (4,) float32                tied to model.w"]
+    assert "no key matches" not in "".join(lines)
+
+
+def test_what_cannot_be_read_is_told_first_though_its_line_is_not_shown() -> None:
+    tensors = {f"a{i}x.b.c.w": tensor() for i in range(50)} | {"a3x.b.far": tensor(size=(9,))}
+    write("model.pt", zip_checkpoint(pickled(ordered_dict(tensors))))
+    lines = stdout("inspect", "model.pt").splitlines()
+    fault = "reaches past its storage: expected at least 9 elements, found 4"
+    assert lines[2] == f"1 tensor cannot be read: `a3x.b.far` {fault}"
+    assert any("1 cannot be read; c.w tied to a0x.b.c.w" in line for line in lines)
+
+
+def test_more_than_is_listed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outline, "MAX_ENTRIES", 1)
+    several = {part: ordered_dict({"w": tensor()}) for part in ("model", "ema")}
+    write("two.pt", zip_checkpoint(pickled({**several, "epoch": 1})))
+    assert "Note: the file holds more than is listed here" in stdout("inspect", "two.pt").splitlines()

@@ -99,6 +99,21 @@ def test_classes_and_modules_without_tensors_stand_where_the_file_has_them() -> 
         ]
 
 
+def test_keys_with_empty_parts_lead_to_modules_with_keys_of_their_own() -> None:
+    keys = ["", ".", ".w", "a.", "a..w"]
+    tree = module_tree([facts(key, (i + 1,)) for i, key in enumerate(keys)])
+    rows = list(rows_to_depth(tree, MAX_DEPTH))
+    assert [row.node.key for row in rows if row.node.tensor is not None] == keys
+    assert [(row.name, row.node.key) for row in rows if row.node.tensor is None] == [("", ""), ("a", "a"), ("", "a.")]
+
+
+def test_a_module_that_is_set_apart_has_a_line_of_its_own() -> None:
+    tree = module_tree([facts("state_dict.model.w"), facts("state_dict.model.b")])
+    assert shown(tree) == ["state_dict.model", " w", " b"]
+    apart = rows_to_depth(tree, MAX_DEPTH, apart={"state_dict"})
+    assert [row.name for row in apart] == ["state_dict", "model", "w", "b"]
+
+
 KEYS = st.lists(st.text("ab01.", min_size=1, max_size=12), unique=True, max_size=30)
 
 

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hatch_wheelweights.checkpoint.module_classes import ModuleClass
+from hatch_wheelweights.errors import PYTHON
+from hatch_wheelweights.looking.tensors import TensorFacts
 from hatch_wheelweights.looking.texts import human_count
-from hatch_wheelweights.looking.tree_words import class_text, number_text, share_text, sparkline
+from hatch_wheelweights.looking.tree import MAX_DEPTH, module_tree, rows_to_depth
+from hatch_wheelweights.looking.tree_words import (
+    class_text,
+    contents_text,
+    name_text,
+    node_note,
+    number_text,
+    share_text,
+    sparkline,
+)
 from making.small_files import HOSTILE, HOSTILE_SHOWN
 
 
@@ -55,3 +68,48 @@ def test_a_histogram_is_never_blank_where_values_are(bins: list[int]) -> None:
     assert [character == " " for character in shown] == [not any(bins[i : i + 4]) for i in range(0, 64, 4)]
     assert ("█" in shown) == any(bins)
     assert sparkline((), 16) == ""
+
+
+def facts(key: str, **values: Any) -> TensorFacts:
+    fields: dict[str, Any] = {"source": key, "shape": (2,), "dtype": "float32", "new_dtype": "float32", "nbytes": 8}
+    return TensorFacts(key, **{**fields, **values})
+
+
+def test_what_is_below_a_folded_module_says_how_often_it_is_there() -> None:
+    tree = module_tree(
+        [facts(f"l.{i}.{block}.{name}") for i in range(12) for block in ("a", "b0", "b1") for name in "wv"]
+    )
+    assert [(name_text(row), contents_text(row)) for row in rows_to_depth(tree, 2)] == [
+        ("l.0-11 (12 x)", "12 each"),
+        ("a", "12 x w, v (2,)"),
+        ("b0-1 (2 x)", "12 x w, v (2,); 4 each"),
+    ]
+    assert [contents_text(row) for row in rows_to_depth(tree, MAX_DEPTH) if row.node.tensor is not None] == [
+        "12 x (2,) float32", "12 x (2,) float32", "24 x (2,) float32", "24 x (2,) float32",
+    ]  # fmt: skip
+
+
+def test_a_closed_module_says_what_is_noted_of_its_tensors() -> None:
+    many = [
+        facts("a.b.w"),
+        facts("a.b.v", tied_to="a.b.w"),
+        facts("a.c.w", fault="is sparse", nbytes=None),
+        facts("a.c.v", kept=False),
+        facts("a.x", source="a.y"),
+        facts("head.w", tied_to="a.b.w"),
+        facts("two.w", tied_to="a.b.w"),
+        facts("two.v", tied_to="a.b.v"),
+    ]
+    rows = list(rows_to_depth(module_tree(many), 1))
+    assert [node_note(row, PYTHON) for row in rows] == [
+        "1 left out; 1 cannot be read; b.v tied to a.b.w; renamed in it",
+        "w tied to a.b.w",
+        "2 tied",
+    ]
+    opened = next(rows_to_depth(module_tree(many), 2))
+    assert (opened.is_open, node_note(opened, PYTHON)) == (True, "")
+
+
+def test_an_empty_part_of_a_key_is_not_the_root() -> None:
+    names = [name_text(row) for row in rows_to_depth(module_tree([facts(""), facts(".w"), facts("a.")]), MAX_DEPTH)]
+    assert names == ["(the root)", "''", "w", "a", "''"]

@@ -68,7 +68,7 @@ def test_goes_from_the_tree_to_final_keys_in_the_documented_order():
     assert report.others == {"note": "str 'plain'"}
     (warning,) = report.warnings
     assert str(warning) == (
-        "`blocks` begins at 1, and at 0 in the record: if it is part of a model (a lone shard, an adapter), "
+        "`blocks` begins at 1, and at 0 after reindexing: if it is part of a model (a lone shard, an adapter), "
         "reindex=False keeps the numbers"
     )
     assert report.notes == ["reindexed `blocks`: 1, 3, 5 -> 0, 1, 2"]

@@ -142,13 +142,15 @@ def test_says_nothing_of_keys_that_are_left_out():
 
 def test_warns_where_numbers_do_not_begin_at_0():
     assert _told(_layers(16, 17, prefix="model.layers"))[1:] == [f"`model.layers` begins at 16, {BEGINS}"]
-    assert _told("a.1.w b.2.w")[1].startswith("`a` begins at 1, `b` begins at 2, and at 0 in the record")
+    assert _told("a.1.w b.2.w")[1].startswith("`a` begins at 1, `b` begins at 2, and at 0 after reindexing")
     assert _told("l.0 l.2.w l.4.w")[1:] == [], "0 is a tensor"
     many = _told(" ".join(f"m{i}.{i + 1}.w" for i in range(10)))[1]
-    assert "`m7` begins at 8 and 2 more, and at 0 in the record" in many
+    assert "`m7` begins at 8 and 2 more, and at 0 after reindexing" in many
 
 
-BEGINS = "and at 0 in the record: if it is part of a model (a lone shard, an adapter), reindex=False keeps the numbers"
+BEGINS = (
+    "and at 0 after reindexing: if it is part of a model (a lone shard, an adapter), reindex=False keeps the numbers"
+)
 LACKS = "between items with the same keys and shapes (a lost layer?); reindex=False keeps the numbers"
 
 

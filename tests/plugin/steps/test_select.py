@@ -160,6 +160,17 @@ def test_names_all_state_dicts_where_there_are_two():
     )
 
 
+def test_never_suggests_a_key_that_is_cut():
+    long = "x" * 300
+    shown = f"`{long[:77]}...`"
+    assert _refusal({long: {"w": T}, "epoch": 3}) == (
+        f"expected a state_dict, found `epoch` (int), {shown} (1 tensor)\n  Set top_level_key to {shown}."
+    )
+    innermost: Any = {"w": T}
+    deep = functools.reduce(lambda inner, key: {key: inner}, "abcdef", innermost)
+    assert _refusal({"g": deep, "epoch": 3}).endswith('Pass top_level_key=["g", "f", "e", "d", "c", "b", "a"].')
+
+
 def test_never_suggests_an_empty_key_which_no_option_can_name():
     rest = "expected a state_dict, found `` (1 tensor), `epoch` (int)"
     unnamed = "Set top_level_key to the key, or the list of nested keys, that holds the tensors."

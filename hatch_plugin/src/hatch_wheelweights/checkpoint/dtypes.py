@@ -33,8 +33,9 @@ __all__ = [
 class StoredDtype:
     """One dtype: its name, which is torch's where torch has it, and what checkpoints call it.
 
-    `storage` is torch's storage class (torch/__init__.py), `number` its ScalarType in exported programs
-    (torch/_export/serde/schema.py), `safetensors` its name there. `bits` are those of an element.
+    `storage` is torch's storage class (torch/__init__.py; TorchScript names one for every dtype), `number` its
+    ScalarType in exported programs (torch/_export/serde/schema.py), `safetensors` its name there. `bits` are those of
+    an element.
     """
 
     name: str
@@ -52,9 +53,9 @@ class StoredDtype:
 TABLE: Final = (
     StoredDtype("bool", "BoolStorage", 12, "BOOL"),
     StoredDtype("uint8", "ByteStorage", 1, "U8"),
-    StoredDtype("uint16", None, 28, "U16"),
-    StoredDtype("uint32", None, 34, "U32"),
-    StoredDtype("uint64", None, 35, "U64"),
+    StoredDtype("uint16", "UInt16Storage", 28, "U16"),
+    StoredDtype("uint32", "UInt32Storage", 34, "U32"),
+    StoredDtype("uint64", "UInt64Storage", 35, "U64"),
     StoredDtype("int8", "CharStorage", 2, "I8"),
     StoredDtype("int16", "ShortStorage", 3, "I16"),
     StoredDtype("int32", "IntStorage", 4, "I32"),
@@ -65,13 +66,13 @@ TABLE: Final = (
     StoredDtype("float64", "DoubleStorage", 8, "F64"),
     StoredDtype("complex64", "ComplexFloatStorage", 10, "C64"),
     StoredDtype("complex128", "ComplexDoubleStorage", 11),
-    StoredDtype("float8_e4m3fn", None, 29, "F8_E4M3"),
-    StoredDtype("float8_e4m3fnuz", None, 31, "F8_E4M3FNUZ"),
-    StoredDtype("float8_e5m2", None, 30, "F8_E5M2"),
-    StoredDtype("float8_e5m2fnuz", None, 32, "F8_E5M2FNUZ"),
-    StoredDtype("float8_e8m0fnu", None, 33, "F8_E8M0"),
+    StoredDtype("float8_e4m3fn", "Float8_e4m3fnStorage", 29, "F8_E4M3"),
+    StoredDtype("float8_e4m3fnuz", "Float8_e4m3fnuzStorage", 31, "F8_E4M3FNUZ"),
+    StoredDtype("float8_e5m2", "Float8_e5m2Storage", 30, "F8_E5M2"),
+    StoredDtype("float8_e5m2fnuz", "Float8_e5m2fnuzStorage", 32, "F8_E5M2FNUZ"),
+    StoredDtype("float8_e8m0fnu", "Float8_e8m0fnuStorage", 33, "F8_E8M0"),
     # What a record cannot hold
-    StoredDtype("complex32", None, 9, unheld_bits=32),
+    StoredDtype("complex32", "ComplexHalfStorage", 9, unheld_bits=32),
     StoredDtype("qint8", "QInt8Storage", unheld_bits=8),
     StoredDtype("quint8", "QUInt8Storage", unheld_bits=8),
     StoredDtype("qint32", "QInt32Storage", unheld_bits=32),

@@ -14,7 +14,6 @@ from typing import Any, Final, cast
 import click
 
 from hatch_wheelweights._version import __version__
-from hatch_wheelweights.cli.ending import COULD_NOT_FINISH, end
 
 __all__ = ["cli"]
 
@@ -68,7 +67,7 @@ class _Commands(click.Group):
             formatter.write_dl(list(_COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; exit with the status that tells how it ended."""
+        """Run the command; exit with a message and a status where a file, or its user, made a mistake."""
         from hatch_wheelweights.looking.progress import shown_on  # noqa: PLC0415 (likewise)
         from wheelweights.errors import WheelweightsError  # noqa: PLC0415
 
@@ -80,8 +79,6 @@ class _Commands(click.Group):
             from hatch_wheelweights.cli.saying import refuse  # noqa: PLC0415
 
             refuse(error, FLAGS)
-        except KeyboardInterrupt:
-            end("Interrupted.", COULD_NOT_FINISH)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

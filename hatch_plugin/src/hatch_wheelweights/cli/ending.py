@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Final, NoReturn
 if TYPE_CHECKING:
     from typing import TextIO
 
-__all__ = ["COULD_NOT_FINISH", "FILE_HAS_A_PROBLEM", "WRONG_USAGE", "end", "end_for", "reason_of", "say", "show", "tell"]
+__all__ = [
+    "COULD_NOT_FINISH",
+    "FILE_HAS_A_PROBLEM",
+    "WRONG_USAGE",
+    "end",
+    "end_for",
+    "reason_of",
+    "say",
+    "show",
+    "tell",
+]
 
 FILE_HAS_A_PROBLEM: Final = 1  # and, for `diff`, files that differ
 WRONG_USAGE: Final = 2

@@ -9,10 +9,11 @@ from typing import Any
 
 import click
 
-from hatch_wheelweights.cli.flags import flag_options, read_flags
-from hatch_wheelweights.cli.saying import examples, say_written, warn
+from hatch_wheelweights.cli.flags import flag_options, read_flags, spelling_of
+from hatch_wheelweights.cli.saying import examples, refuse, say_written, warn
 from hatch_wheelweights.cli.writing import check_safetensors_output
 from hatch_wheelweights.options.model import ExportOptions
+from wheelweights.errors import WheelweightsError
 
 __all__ = ["export"]
 
@@ -37,8 +38,12 @@ def export(file: str, output: str, force: bool, **flags: Any) -> None:
     from hatch_wheelweights.exporting import export_file
 
     started = time.perf_counter()
-    options = read_flags(ExportOptions, flags)
-    check_safetensors_output(output, force=force)
-    done = export_file(file, output, options, force=force)
-    warn(done.told)
-    say_written(done, file, output, time.perf_counter() - started)
+    spelling = spelling_of(ExportOptions)
+    try:
+        options = read_flags(ExportOptions, flags)
+        check_safetensors_output(output, force=force)
+        done = export_file(file, output, options, force=force)
+    except WheelweightsError as error:
+        refuse(error, spelling)
+    warn(done.told, spelling)
+    say_written(done, file, output, time.perf_counter() - started, spelling)

@@ -39,14 +39,21 @@ Options = TypeVar("Options")
 def spelling_of(model: type[Any], prefix: str = "") -> Spelling:
     """Return the spelling of the options of a model as flags, with words quoted as a shell needs it.
 
-    An option that is on by default is named by the flag that turns it off: `--no-reindex`. With the prefix `a-` the
-    flags are those for one of several files: `--a-no-reindex`.
+    An option that is on by default is named by the flag that turns it off: `--no-reindex`. One that is off by default
+    has no such flag: to turn it off is `leaving out --reindex`. With the prefix `a-` the flags are those for one of
+    several files: `--a-no-reindex`.
     """
-    on = _on_by_default(model)
+    on, off = _switches(model, default=True), _switches(model, default=False)
     forms: dict[str, Flag] = {option: spec.kind.flag for option, spec in specs(model).items()}
+
+    def setting(name: str, value: object) -> str:
+        if value is False and name in off:
+            return f"leaving out {_flag(name, prefix)}"
+        return _setting(name, value, forms.get(name), prefix)
+
     return Spelling(
         name=lambda name: _flag(name, prefix, negated=name in on),
-        setting=lambda name, value: _setting(name, value, forms.get(name), prefix),
+        setting=setting,
         setting_it=lambda settings: f"Add: {' '.join(settings)}",
     )
 
@@ -86,8 +93,8 @@ def _in_a_shell(word: str) -> str:
     return shlex.quote(word) if word.isprintable() else json.dumps(word)
 
 
-def _on_by_default(model: type[Any]) -> set[str]:
-    return {field.name for field in fields(model) if field.default is True}
+def _switches(model: type[Any], *, default: bool) -> set[str]:
+    return {field.name for field in fields(model) if field.default is default}
 
 
 FLAGS: Final = spelling_of(ConversionOptions)
@@ -103,7 +110,7 @@ def flag_options(model: type[Any], *, without: Collection[str] = (), prefix: str
     """
 
     def decorate(command: Command) -> Command:
-        on = _on_by_default(model)
+        on = _switches(model, default=True)
         for option, spec in reversed(specs(model).items()):  # click shows the one first that is added last
             if option not in without:
                 flag = _flag(option, prefix, negated=option in on)
@@ -148,7 +155,7 @@ def read_flags(model: type[Options], flags: Mapping[str, Any]) -> Options:
 def given_flags(model: type[Any], flags: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return only the options that flags (with this prefix) give, and their values; raise as `read_flags` does."""
     faults = Faults()
-    on = _on_by_default(model)
+    on = _switches(model, default=True)
     given: dict[str, object] = {
         option: _given(option, spec, flags[_parameter(option, prefix)], faults, negated=option in on)
         for option, spec in specs(model).items()

@@ -77,9 +77,7 @@ def inspect(  # noqa: PLR0917 (click passes them by name)
     notes, statistics), others, metadata, warnings, notes, config, problem, top_level, records, parts, part_of, totals,
     dtypes, tree, needs, state_dicts, beside, rest, is_cut, table, findings. docs/inspect.md describes them.
     """
-    from hatch_wheelweights.looking.document import json_document
     from hatch_wheelweights.looking.files import file_of
-    from hatch_wheelweights.looking.texts import json_of
 
     if (file is None) == (package is None):
         both = "Give FILE or --package, not both."
@@ -92,12 +90,10 @@ def inspect(  # noqa: PLR0917 (click passes them by name)
     for part in (looked, *looked.records):
         warn(part.warnings)
     if html is not None:
-        from hatch_wheelweights.looking.page import html_page
-
-        write_text(html, html_page(looked, FLAGS), read=read, force=force)
+        _write_page(looked, html, read, force=force)
         (tell if as_json else say)(f"{printable(html)}: written")
     if as_json:
-        say(json_of(json_document(looked, FLAGS)))
+        _say_json(looked)
     elif html is None:
         _show(looked, depth)
     if check and (faults := _faults_in(looked)):
@@ -116,6 +112,19 @@ def _look(
     from hatch_wheelweights.looking.inspect_package import inspect_package
 
     return inspect_package(str(package), options, wanted)
+
+
+def _write_page(looked: FileFacts, path: str, read: str | None, *, force: bool) -> None:
+    from hatch_wheelweights.looking.page import html_page
+
+    write_text(path, html_page(looked, FLAGS), read=read, force=force)
+
+
+def _say_json(looked: FileFacts) -> None:
+    from hatch_wheelweights.looking.document import json_document
+    from hatch_wheelweights.looking.texts import json_of
+
+    say(json_of(json_document(looked, FLAGS)))
 
 
 def _faults_in(looked: FileFacts) -> str:

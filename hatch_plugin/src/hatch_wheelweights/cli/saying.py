@@ -28,16 +28,16 @@ def examples(*commands: str) -> str:
     return "\n".join(["\b", "Examples:", *(f"  {command}" for command in commands)])  # click wraps no lines below \b
 
 
-def warn(warnings: Iterable[object]) -> None:
+def warn(warnings: Iterable[object], spelling: Spelling = FLAGS) -> None:
     """Tell warnings, a line each."""
     for warning in warnings:
-        tell(f"Warning: {printable(spelt(warning, FLAGS))}")
+        tell(f"Warning: {printable(spelt(warning, spelling))}")
 
 
-def say_written(done: Written, source: str, output: str, seconds: float) -> None:
+def say_written(done: Written, source: str, output: str, seconds: float, spelling: Spelling = FLAGS) -> None:
     """Say the notes on what was written, and then, in one line, what it is."""
     for note in done.noted:
-        say(f"Note: {printable(spelt(note, FLAGS))}")
+        say(f"Note: {printable(spelt(note, spelling))}")
     holds = f"{done.size:,} bytes, {counted(done.tensors, 'tensor')} of {done.nbytes:,} bytes"
     say(f"{printable(output)}: {holds}, from {printable(source)} ({done.format}) in {seconds:.2f} s")
 

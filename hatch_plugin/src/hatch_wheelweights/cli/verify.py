@@ -47,12 +47,15 @@ def verify(ctx: click.Context, /, files: tuple[str, ...], packages: tuple[str, .
 
     Prints a line for each record that is sound, and one for a wheel that is; exit status 1 if anything is not.
     """
-    from hatch_wheelweights.looking.verify import verify_file, verify_package
+    from hatch_wheelweights.looking.verify import verify_file
 
     if not files and not packages:
         raise click.UsageError("Missing argument 'FILE...' or option '--package'.", ctx)
     faults = sum([_faults_in(file, verify_file(file)) for file in files])
-    faults += sum([_faults_in(package, verify_package(package)) for package in packages])
+    if packages:
+        from hatch_wheelweights.looking.verify_package import verify_package
+
+        faults += sum([_faults_in(package, verify_package(package)) for package in packages])
     ctx.exit(FILE_HAS_A_PROBLEM if faults else 0)
 
 

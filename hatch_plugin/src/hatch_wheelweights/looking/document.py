@@ -10,7 +10,6 @@ from hatch_wheelweights.errors import spelt
 from hatch_wheelweights.looking.findings import findings
 from hatch_wheelweights.looking.tensors import dtype_totals
 from hatch_wheelweights.looking.texts import MAX_KEY_CHARACTERS, is_beyond_64_bits, shortened
-from hatch_wheelweights.looking.tree import module_tree
 from wheelweights.plain import is_mapping, is_sequence
 
 if TYPE_CHECKING:
@@ -24,27 +23,10 @@ __all__ = ["json_document"]
 
 
 def json_document(facts: FileFacts, spelling: Spelling) -> dict[str, Any]:
-    """Return what is in a file as plain values. These keys stay as they are; others may be added.
+    """Return what is in a file as plain values; docs/inspect.md says what each key is.
 
-    `path`, `kind`, `size` (bytes of the file); `tensors`: a list of `key`, `source` (the key in the checkpoint),
-    `shape`, `dtype`, `new_dtype`, `nbytes`, `kept`, `tied_to` (a key, cut at 1,000 characters), `fault`, `notes`,
-    `statistics` (null, or `values`, `zeros`, `nans`, `infinities`, `minimum`, `maximum`, `mean`, `std`, `rows`,
-    `dead_rows`, `histogram`, see `looking.statistics`); `others`: key -> description; `metadata`; `warnings`; `notes`;
-    `config`; `problem` and `top_level` (key -> what it holds) if the root is not a state_dict; `records`: for a wheel,
-    one such object each; `parts`: for a record whose tensors are in distributions of their own, a list of
-    `distribution`, `version`, `package`, `name`, `tensors` (a digest), `count`; `part_of`: for such a part, its
-    distribution (`big-weights-1==3`).
-
-    `totals` (`tensors`, `values`, `parameters`, `nbytes`; tied tensors count once) and `dtypes` (the same by dtype);
-    `tree`: the root of the module tree, each node with `name` (`0-11` for layers that repeat), `count` (how many those
-    are), `source` (null, or the key that renaming has changed), `class`, `settings`, the totals of all that it stands
-    for, and `children` (null for a tensor). `needs`: the options that a conversion needs to take these tensors;
-    `state_dicts`: the keys of the parts one of which could be meant, if there are several; `beside`: the tensors of the
-    file beside the state_dict, in the form of `tensors`; `rest`: its other values, key -> description; `is_cut`: there
-    are more. `table`: lines for pyproject.toml. `findings`: what the statistics show, `key`, `text` and `is_fault`.
-
-    Of a tensor that cannot be read `nbytes` is null, and so is a size of more than 64 bits. Floats that JSON lacks are
-    texts: "nan", "inf", "-inf".
+    These keys stay as they are; others may be added. Of a tensor that cannot be read `nbytes` is null, and so is a size
+    of more than 64 bits. Floats that JSON lacks are texts: "nan", "inf", "-inf".
     """
     return {
         "path": facts.path,
@@ -63,7 +45,7 @@ def json_document(facts: FileFacts, spelling: Spelling) -> dict[str, Any]:
         "part_of": facts.part_of,
         "totals": facts.totals._asdict(),
         "dtypes": {dtype: totals._asdict() for dtype, totals in dtype_totals(facts.tensors).items()},
-        "tree": _node(module_tree(facts.tensors, {} if facts.find else facts.modules)),
+        "tree": _node(facts.tree),
         "needs": {str(option): _plain(value) for option, value in facts.added.items()},
         "state_dicts": list(facts.state_dicts),
         "beside": [_tensor(tensor, spelling) for tensor in facts.beside],

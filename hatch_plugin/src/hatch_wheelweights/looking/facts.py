@@ -36,8 +36,8 @@ class FileFacts:
     `problem` is set if the root of a checkpoint is not a state_dict: then `top_level` has the keys at the root and what
     they hold. If one part alone could be meant, the tensors are its own, and `added` are the options that take it; if
     several could be, there are no tensors, and `state_dicts` are the keys of those parts. `beside` are the tensors of
-    the file that are not in the state_dict, and `rest` its other values, by the keys that lead to them; `is_cut` tells
-    that there are more.
+    the file that are not in the state_dict (with `find`, those whose key matches it), `beside_modules` the classes of
+    modules there, and `rest` its other values, by the keys that lead to them; `is_cut` tells that there are more.
 
     `table` are the lines of pyproject.toml that ask for a record of the file; none where the conversion would fail.
     """
@@ -59,6 +59,7 @@ class FileFacts:
     added: Mapping[Option, object] = field(default_factory=dict["Option", object])
     state_dicts: tuple[str, ...] = ()
     beside: tuple[TensorFacts, ...] = ()
+    beside_modules: Mapping[str, ModuleClass] = field(default_factory=dict[str, "ModuleClass"])
     rest: Mapping[str, str] = field(default_factory=dict[str, str])
     is_cut: bool = False
     table: tuple[str, ...] = ()
@@ -80,7 +81,12 @@ class FileFacts:
     @property
     def looked_at(self) -> tuple[TensorFacts, ...]:
         """The tensors that were asked for: those of the state_dict; where nobody knows which that is, all."""
-        return self.tensors or (self.beside if self.problem is not None and not self.added else ())
+        return self.tensors or (self.beside if self.is_undecided else ())
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether nobody knows which part of the file is the state_dict."""
+        return self.problem is not None and not self.added
 
     @property
     def nbytes(self) -> int:
@@ -108,4 +114,4 @@ class FileFacts:
     @cached_property
     def beside_tree(self) -> Node:
         """What is beside the state_dict as such a tree."""
-        return module_tree(self.beside)
+        return module_tree(self.beside, {} if self.find else self.beside_modules)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping
 
     from hatch_wheelweights.checkpoint import LazyTensor
-    from hatch_wheelweights.looking.outline import Outline
+    from hatch_wheelweights.checkpoint.module_classes import ModuleClass
     from hatch_wheelweights.looking.statistics import Statistics
     from hatch_wheelweights.options.model import ConversionOptions
     from hatch_wheelweights.steps.pipeline import StateDict
@@ -48,6 +48,7 @@ __all__ = ["Wanted", "inspect_file", "record_facts"]
 
 MAX_TOP_LEVEL: Final = 10_000
 MAX_NBYTES: Final = 1 << 63
+_CUT: Final = "the file holds more than is listed here"
 
 
 def inspect_file(path: str, options: ConversionOptions, wanted: Wanted | None = None) -> FileFacts:
@@ -141,8 +142,7 @@ def _of_checkpoint(checkpoint: Checkpoint, path: str, options: ConversionOptions
             raise
         parts = likely_parts(checkpoint.tree, Account(checkpoint.size))
         facts = _with_problem(replace(facts, state_dicts=tuple(map(".".join, parts))), problem, checkpoint)
-        found_in_it = outline(checkpoint.tree, None, Account(checkpoint.size))
-        facts = _with_the_rest(facts, found_in_it, wanted)
+        facts = _with_the_rest(facts, checkpoint, None, wanted)
         checkpoint.check_unchanged()
         return facts
     facts = _with_tensors(facts, taken.tensors, wanted)
@@ -159,7 +159,7 @@ def _of_checkpoint(checkpoint: Checkpoint, path: str, options: ConversionOptions
     )
     key = taken.options.top_level_key
     if key:
-        facts = _with_the_rest(facts, outline(checkpoint.tree, _path(key), Account(checkpoint.size)), Wanted())
+        facts = _with_the_rest(facts, checkpoint, _path(key), Wanted(wanted.find))
     checkpoint.check_unchanged()  # statistics read twice
     return facts
 
@@ -208,12 +208,36 @@ def _with_tensors(facts: FileFacts, tensors: StateDict, wanted: Wanted) -> FileF
     )
 
 
-def _with_the_rest(facts: FileFacts, found: Outline, wanted: Wanted) -> FileFacts:
+def _with_the_rest(
+    facts: FileFacts, checkpoint: Checkpoint, without: tuple[str, ...] | None, wanted: Wanted
+) -> FileFacts:
+    """Add what the file holds beside the part under the keys `without`; where there is no such part, all of it."""
+    found = outline(checkpoint.tree, without, Account(checkpoint.size))
     firsts: dict[Hashable, str] = {}
     listed = [_plain_facts(key, tensor, firsts) for key, tensor in found.tensors.items()]
     beside = wanted.of(listed, found.tensors, facts.path)
-    total = facts.total or len(listed)
-    return replace(facts, beside=beside, total=total, rest=found.values, is_cut=found.is_cut)
+    modules = _classes_beside(checkpoint, without) if beside else {}
+    return replace(
+        facts,
+        beside=beside,
+        beside_modules=modules,
+        total=facts.total or len(listed),
+        rest={key: said for key, said in found.values.items() if key not in modules},
+        is_cut=found.is_cut,
+        notes=(*facts.notes, *((_CUT,) if found.is_cut else ())),
+    )
+
+
+def _classes_beside(checkpoint: Checkpoint, without: tuple[str, ...] | None) -> dict[str, ModuleClass]:
+    """Return the classes of the modules outside a part; none where they cannot be read: `_with_classes` warns of it."""
+    try:
+        classes = checkpoint.module_classes(TensorOptions())
+    except CheckpointError:
+        return {}
+    if without is None:
+        return dict(classes)
+    part = ".".join(without)
+    return {key: its for key, its in classes.items() if key != part and not key.startswith(f"{part}.")}
 
 
 def _plain_facts(key: str, tensor: LazyTensor, firsts: dict[Hashable, str]) -> TensorFacts:

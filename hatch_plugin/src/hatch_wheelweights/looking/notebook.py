@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from hatch_wheelweights.errors import PYTHON, spelt
 from hatch_wheelweights.looking.texts import size_text
-from hatch_wheelweights.looking.tree import TreeRow, module_tree, rows_to_depth
+from hatch_wheelweights.looking.tree import TreeRow, rows_to_depth
 from hatch_wheelweights.looking.tree_words import contents_text, name_text, node_note
-from hatch_wheelweights.looking.words import contents_lines, kind_line, many, problem_text
+from hatch_wheelweights.looking.words import contents_lines, kind_line, many, problem_text, unread_lines
 from wheelweights.errors import printable
 
 if TYPE_CHECKING:
@@ -37,15 +37,14 @@ def html_tree(facts: FileFacts, spelling: Spelling = PYTHON) -> str:
 
 
 def _section(facts: FileFacts, spelling: Spelling) -> Iterator[str]:
-    lines = [f"{printable(facts.path)}: {kind_line(facts)}", *contents_lines(facts)]
+    lines = [f"{printable(facts.path)}: {kind_line(facts)}", *contents_lines(facts), *unread_lines(facts, spelling)]
     lines += [f"Warning: {printable(spelt(warning, spelling))}" for warning in facts.warnings]
     lines += [f"Note: {printable(spelt(note, spelling))}" for note in facts.notes]
     if facts.problem is not None and not facts.added:
         lines += problem_text(facts.problem, spelling).split("\n")
     yield f"<div><p>{'<br/>'.join(map(escape, lines))}</p>"
-    tensors = facts.tensors or facts.beside
-    rows = rows_to_depth(module_tree(tensors, facts.modules if facts.tensors else {}), MAX_DEPTH)
-    yield from _tree(islice(rows, MAX_NODES), spelling)
+    tree = facts.tree if facts.tensors else facts.beside_tree
+    yield from _tree(islice(rows_to_depth(tree, MAX_DEPTH), MAX_NODES), spelling)
     for record in facts.records[:SHOWN_RECORDS]:
         yield from _section(record, spelling)
     yield "</div>"

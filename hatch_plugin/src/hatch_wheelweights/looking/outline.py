@@ -43,7 +43,11 @@ def outline(tree: Any, without: tuple[str, ...] | None, account: Account) -> Out
     """Return what a checkpoint's tree holds; not what is at the path `without`, where there is one."""
     survey = Survey(tree, whole_model=True, account=account)
     found = Outline()
-    _Walk(survey, found, without).enter(tree, (), "", 0)
+    walk = _Walk(survey, found, without)
+    if walk.children(tree) is None:
+        walk.leaf("", tree)
+    else:
+        walk.enter(tree, (), "", 0)
     return found
 
 
@@ -58,11 +62,7 @@ class _Walk:
     def enter(self, node: Any, path: tuple[str, ...] | None, prefix: str, depth: int) -> None:
         """Gather what a container holds; `path` is None once it has left that of the part which is left out."""
         self.entered[id(node)] = prefix.removesuffix(".")
-        children = self.children(node)
-        if children is None:
-            self.visit("", node, path, depth)
-            return
-        for name, value in children:
+        for name, value in self.children(node) or ():
             self.visited += 1
             if self.visited > MAX_VISITED or len(self.found.tensors) + len(self.found.values) >= MAX_ENTRIES:
                 self.found.is_cut = True
@@ -78,13 +78,19 @@ class _Walk:
             return
         if path is not None and (self.without is None or path != self.without[: len(path)]):
             path = None
-        if isinstance(value, LazyTensor):
-            self.found.tensors.setdefault(key, value)
-        elif self.is_worth_it(value, path) and id(value) not in self.entered and depth < MAX_DEPTH:
+        if self.is_worth_it(value, path) and id(value) not in self.entered and depth < MAX_DEPTH:
             self.enter(value, path, f"{key}.", depth)
         else:
+            self.leaf(key, value)
+
+    def leaf(self, key: str, value: Any) -> None:
+        """Gather a value that is not entered."""
+        if isinstance(value, LazyTensor):
+            self.found.tensors.setdefault(key, value)
+        else:
             seen = self.entered.get(id(value))
-            self.found.values.setdefault(key, self.holds(value) if seen is None else f"the same as {backticked(seen)}")
+            same = None if seen is None else f"the same as {backticked(seen) if seen else 'the root'}"
+            self.found.values.setdefault(key, same or self.holds(value))
 
     def children(self, node: Any) -> Iterable[tuple[Any, Any]] | None:
         below = children_of(node, whole_model=True)
@@ -92,6 +98,8 @@ class _Walk:
 
     def is_worth_it(self, value: Any, path: tuple[str, ...] | None) -> bool:
         """Tell whether there are tensors in a container, or the part that is left out."""
+        if isinstance(value, LazyTensor):
+            return False
         return self.survey[value].tensors > 0 or (path is not None and self.without is not None)
 
     def holds(self, value: Any) -> str:

@@ -128,12 +128,12 @@ def line_of(state: State, width: int, bar: str) -> str:
     """Return the line, in at most so many cells: what is done, a bar, bytes, speed and time left.
 
     The bar is made of two characters, for what is done and for what is not. Where there is little room, the bar goes
-    first, then the speed, then the name is cut.
+    first, then the speed, then the time left, then the name is cut.
     """
     amount = f"{human_size(min(state.done, state.total)):>7} of {human_size(state.total)}"
     speed, left = f"{human_size(round(state.rate)):>7}/s", _time_left(state)
     name = min(cells_of(state.what), _LEAST_NAME)
-    for parts in ([amount, speed, left], [amount, left]):
+    for parts in ([amount, speed, left], [amount, left], [amount]):
         rest = "  ".join(parts)
         room = width - len(rest) - 2
         if room >= name:

@@ -1,6 +1,7 @@
 """The table of pyproject.toml that asks for a record of a file: lines that build when they are pasted.
 
-Looks for the project that the file is in, and for its package, as Hatch finds it: a folder with an `__init__.py`.
+Looks for the project that the file is in, and for its package, as Hatch finds it: a folder with an `__init__.py`, by
+itself or in a namespace.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from hatch_wheelweights.errors import ConfigError
 from hatch_wheelweights.options.model import ConversionOptions, RecordOptions
 from hatch_wheelweights.options.paths import STEM, stem_of
-from hatch_wheelweights.options.table import record_lines
+from hatch_wheelweights.options.table import chosen, load, record_lines
+from hatch_wheelweights.options.toml import toml_name
 from wheelweights.plain import is_dict
 
 if TYPE_CHECKING:
@@ -33,12 +36,21 @@ def table_of(path: str, options: ConversionOptions) -> tuple[str, ...]:
     root = next((folder for folder in file.parents if (folder / PROJECT).is_file()), None)
     folder = root or (Path.cwd() if file.is_relative_to(Path.cwd()) else file.parent)
     source = file.relative_to(folder).as_posix()
-    if not source.isprintable() or set("{}\\") & set(source):
-        return ()
     name = STEM if glob.has_magic(source) else _ODD.sub("_", stem_of(file.name))
     output = f"{_package(root) if root else f'src/{NO_PACKAGE}'}/{name}.mpk"
     given = {field.name: getattr(options, field.name) for field in fields(ConversionOptions)}
-    return tuple(record_lines(RecordOptions(source=glob.escape(source), output=output, **given)))
+    record = RecordOptions(source=glob.escape(source), output=output, **given)
+    return tuple(record_lines(record)) if _is_allowed(record) else ()
+
+
+def _is_allowed(record: RecordOptions) -> bool:
+    """Tell whether the table can say this: there are paths, and keys in files, that no option can name."""
+    named = {toml_name(option): value for option, value in chosen(record).items()}
+    try:
+        load({"records": [{"source": record.source, "output": record.output, **named}]})
+    except ConfigError:
+        return False
+    return True
 
 
 def _package(root: Path) -> str:
@@ -50,9 +62,17 @@ def _package(root: Path) -> str:
 
 
 def _packages(folder: Path) -> Iterator[Path]:
-    for package in sorted(folder.glob("*/__init__.py")):
-        if package.parent.name not in _OTHER_FOLDERS and package.parent.name.isidentifier():
-            yield package.parent
+    """Yield the packages in a folder; where there are none, those in namespaces."""
+    for pattern in ("*/__init__.py", "*/*/__init__.py"):
+        found = [file.parent for file in sorted(folder.glob(pattern))]
+        packages = [each for each in found if all(map(_is_package_name, each.relative_to(folder).parts))]
+        yield from packages
+        if packages:
+            break
+
+
+def _is_package_name(name: str) -> bool:
+    return name not in _OTHER_FOLDERS and name.isidentifier()
 
 
 def _name(root: Path) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from hatch_wheelweights.errors import spelt
 from hatch_wheelweights.looking.findings import findings
 from hatch_wheelweights.looking.texts import human_count, json_of, key_text, shortened, size_text, value_text
-from hatch_wheelweights.looking.tree import MAX_DEPTH, module_tree, rows_to_depth, tensor_rows
+from hatch_wheelweights.looking.tree import MAX_DEPTH, rows_to_depth, tensor_rows
 from hatch_wheelweights.looking.tree_words import (
     contents_text,
     name_text,
@@ -27,12 +27,13 @@ from hatch_wheelweights.looking.words import (
     contents_lines,
     kind_line,
     problem_text,
+    unread_lines,
     unshown_line,
 )
 from wheelweights.errors import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
     from hatch_wheelweights.errors import Spelling
     from hatch_wheelweights.looking.facts import FileFacts
@@ -48,6 +49,7 @@ LEAST_ROWS: Final = 12  # of a tree, whatever else there is to show
 SHOWN_PAIRS: Final = 10  # of the other values, of the metadata
 SHOWN_FINDINGS: Final = 20
 SPARKLINE: Final = 16
+SHAPE: Final = 1_000  # characters that a tensor's shape has at most
 GAP: Final = "  "
 
 Style: TypeAlias = "Callable[[str, str], str]"
@@ -85,11 +87,11 @@ def _blocks(facts: FileFacts, spelling: Spelling, screen: Screen) -> Iterator[li
     yield from before
     if facts.tensors:
         yield _tree_block(facts, spelling, screen, rows)
-    elif facts.find is not None and facts.total:
+    elif facts.find is not None and facts.total and not facts.beside:
         yield [f"no key matches {printable(facts.find)}"]
     if facts.beside and not facts.tensors:
-        tree = _tree(module_tree(facts.beside), spelling, screen, rows, frozenset(facts.state_dicts))
-        yield [screen.style("In the file", "title"), *_indented(tree)]
+        title = "In the file" if facts.is_undecided else "Beside the state_dict"
+        yield [screen.style(title, "title"), *_indented(_beside(facts, spelling, screen, rows))]
     yield from after
     for record in facts.records[:SHOWN_RECORDS]:
         yield from _blocks(record, spelling, replace(screen, lines=0) if len(facts.records) > 1 else screen)
@@ -102,7 +104,8 @@ def _before(facts: FileFacts, spelling: Spelling, screen: Screen) -> list[list[s
     first = f"{printable(facts.path)}: {kind_line(facts)}"
     notes = [f"Note: {printable(spelt(note, spelling))}" for note in facts.notes]
     problem = [] if facts.problem is None or facts.added else problem_text(facts.problem, spelling).split("\n")
-    return [[screen.style(first, "title"), *contents_lines(facts)], problem, _findings(facts, screen), notes]
+    contents = [*contents_lines(facts), *unread_lines(facts, spelling)]
+    return [[screen.style(first, "title"), *contents], problem, _findings(facts, screen), notes]
 
 
 def _findings(facts: FileFacts, screen: Screen) -> list[str]:
@@ -116,7 +119,7 @@ def _after(facts: FileFacts, spelling: Spelling, screen: Screen) -> list[list[st
     """Return what is below the tree: the rest of the file, and what to write in pyproject.toml."""
     blocks: list[list[str]] = []
     if facts.tensors and facts.beside:
-        tree = _lines(_first_level(module_tree(facts.beside), screen), spelling, screen)
+        tree = _beside(facts, spelling, screen, None)
         blocks.append([screen.style("Beside the state_dict", "title"), *_indented(tree), *_pairs(facts.rest, screen)])
     else:
         title = "Beside the state_dict" if facts.tensors else "Other values"
@@ -130,6 +133,15 @@ def _after(facts: FileFacts, spelling: Spelling, screen: Screen) -> list[list[st
     blocks.append(_titled("Metadata", _pairs(metadata, screen), screen))
     blocks.append(_titled("In pyproject.toml", [f"  {printable(line)}" for line in facts.table], screen))
     return [block for block in blocks if block]
+
+
+def _beside(facts: FileFacts, spelling: Spelling, screen: Screen, most: int | None) -> list[str]:
+    """Return the lines of what is beside the state_dict: of a tree, at most `most`; without it, the first level."""
+    if facts.find is not None:
+        return _lines(tensor_rows(facts.beside), spelling, screen)
+    if most is None:
+        return _lines(_first_level(facts.beside_tree, screen), spelling, screen)
+    return _tree(facts.beside_tree, spelling, screen, most, frozenset(facts.state_dicts))
 
 
 def _first_level(root: Node, screen: Screen) -> list[TreeRow]:
@@ -160,7 +172,7 @@ def _indented(lines: Iterable[str]) -> list[str]:
 def _tree_block(facts: FileFacts, spelling: Spelling, screen: Screen, most: int) -> list[str]:
     if facts.find is not None:
         return _lines(tensor_rows(facts.tensors), spelling, screen)
-    return _tree(module_tree(facts.tensors, facts.modules), spelling, screen, most)
+    return _tree(facts.tree, spelling, screen, most)
 
 
 def _tree(
@@ -168,30 +180,31 @@ def _tree(
 ) -> list[str]:
     """Return the lines of a tree: to the depth that is asked for, or as far as `most` lines go."""
     if screen.depth is not None:
-        return _lines(list(rows_to_depth(root, screen.depth)), spelling, screen, state_dicts)
-    rows, unshown = _fitting(root, most - 1)  # without the headings
+        rows = list(rows_to_depth(root, screen.depth, apart=state_dicts))
+        return _lines(rows, spelling, screen, state_dicts)
+    rows, unshown = _fitting(root, most - 1, state_dicts)  # without the headings
     more = [screen.style(f"and {unshown:,} more{screen.hint}", "aside")] if unshown else []
     return [*_lines(rows, spelling, screen, state_dicts), *more]
 
 
-def _fitting(root: Node, most: int) -> tuple[list[TreeRow], int]:
+def _fitting(root: Node, most: int, apart: Container[str]) -> tuple[list[TreeRow], int]:
     """Return at most so many rows, and how many children of the root they leave out.
 
     All of the tree where it fits, else the modules to the last depth that fits. Where that says next to nothing, as of
     a thousand layers in one list, the first rows of a level more.
     """
-    rows = list(islice(rows_to_depth(root, MAX_DEPTH), most + 1))
+    rows = list(islice(rows_to_depth(root, MAX_DEPTH, apart=apart), most + 1))
     if len(rows) <= most:
         return rows, 0
     rows, depth = [], 0
     while True:
-        deeper = list(islice(rows_to_depth(root, depth + 1, leaves=False), most + 1))
+        deeper = list(islice(rows_to_depth(root, depth + 1, leaves=False, apart=apart), most + 1))
         if len(deeper) > most or len(deeper) == len(rows):
             break
         rows, depth = deeper, depth + 1
     if len(deeper) > most and len(rows) <= TELLING:
         level = min(row.level for row in deeper[-2:])
-        left = sum(1 for row in rows_to_depth(root, depth + 1, leaves=False) if row.level == level)
+        left = sum(row.level == level for row in rows_to_depth(root, depth + 1, leaves=False, apart=apart))
         rows = deeper[: most - 1]
         return rows, left - sum(row.level == level for row in rows)
     return rows, 0
@@ -221,12 +234,15 @@ def _size_columns(rows: Sequence[TreeRow], names: Sequence[str], screen: Screen)
     sizes = [size_text(row.node.totals.nbytes) if _is_counted(row.node) else "" for row in rows]
     used = min(NAMES, max(map(len, names), default=0)) + max(map(len, [*counts, "Values"])) + max(map(len, sizes))
     room = max(CONTENTS, screen.width - used - 3 * len(GAP))
-    contents = [_cut(contents_text(row), room if row.node.tensor is None else len(names) + 1_000) for row in rows]
+    contents = [_cut(contents_text(row), room if row.node.tensor is None else SHAPE) for row in rows]
     return [_Column("Holds", contents), _Column("Values", counts, right=True), _Column("Size", sizes, right=True)]
 
 
 def _is_counted(node: Node) -> bool:
-    return node.totals.values > 0 or (node.tensor is not None and node.tensor.kept and node.tensor.fault is None)
+    """Tell whether there are values here: none are of modules without tensors, or of those that do not count."""
+    if node.totals.values or node.tensor is None:
+        return node.totals.values > 0
+    return node.tensor.kept and node.tensor.fault is None and node.tensor.tied_to is None
 
 
 def _statistics_columns(rows: Sequence[TreeRow]) -> list[_Column]:

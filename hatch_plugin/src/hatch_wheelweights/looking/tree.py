@@ -180,7 +180,7 @@ class _Module:
         for part in parts:
             inner = module.modules.get(part)
             if inner is None:
-                inner = module.modules[part] = _Module(_joined(module.key, part))
+                inner = module.modules[part] = _Module(part if module is self else f"{module.key}.{part}")
                 module.order[part, False] = None
             module = inner
         return module
@@ -228,7 +228,7 @@ class _Tree:
         return node, number
 
     def _child(self, module: _Module, name: str, is_tensor: bool) -> tuple[Node, int]:
-        above = self.sources.get(module.key)
+        above = self.sources.get(module.key) if module.key else None  # no line shows the root's
         expected = None if above is None else _joined(above, name)
         if is_tensor:
             tensor = module.tensors[name]

@@ -15,11 +15,12 @@ from wheelweights.errors import counted, printable
 from wheelweights.plain import is_sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from hatch_wheelweights.checkpoint.module_classes import ModuleClass
     from hatch_wheelweights.errors import Spelling
     from hatch_wheelweights.looking.statistics import Statistics
+    from hatch_wheelweights.looking.tensors import TensorFacts
     from hatch_wheelweights.looking.tree import Node, TreeRow
 
 __all__ = ["class_text", "contents_text", "name_text", "node_note", "number_text", "share_text", "sparkline"]
@@ -34,10 +35,12 @@ _IN_SHAPES: Final = {
 # What torch's layers have unless they are told otherwise
 _USUAL: Final[dict[str, tuple[object, ...]]] = {
     "affine": (True,),
+    "ceil_mode": (False,),
     "dilation": (1, (1,), (1, 1), (1, 1, 1)),
     "elementwise_affine": (True,),
     "groups": (1,),
     "inplace": (False, True),
+    "return_indices": (False,),
     "momentum": (0.1,),
     "norm_type": (2.0,),
     "output_padding": ((0,), (0, 0), (0, 0, 0)),
@@ -53,17 +56,21 @@ _BARS: Final = "▁▂▃▄▅▆▇█"
 def name_text(row: TreeRow) -> str:
     """Return a node's name, and how many it stands for."""
     many = f" ({row.node.count:,} x)" if row.node.count > 1 else ""
-    return (key_text(row.name) or "(the root)") + many
+    return (key_text(row.name) or ("(the root)" if row.node.tensor and not row.node.key else "''")) + many
 
 
 def contents_text(row: TreeRow) -> str:
-    """Return what a node is: of a tensor, shape and dtype; of a module, its class, and what a closed one holds."""
+    """Return what a node is: of a tensor, shape and dtype; of a module, its class, and what a closed one holds.
+
+    Where parents are folded, `12 x` says how often it is there: sizes are of all of them.
+    """
     node = row.node
+    times = f"{node.times:,} x " if node.times > 1 else ""
     if node.tensor is not None:
-        return f"{shape_text(node.tensor.shape)} {dtype_text(node.tensor)}"
+        return f"{times}{shape_text(node.tensor.shape)} {dtype_text(node.tensor)}"
     said = [class_text(node.module)] if node.module is not None else []
-    if not row.is_open:
-        said += [_tensors_text(node) if node.is_leaf_module else _modules_text(node)]
+    if not row.is_open and node.children:
+        said += [times + (_tensors_text(node) if node.is_leaf_module else _modules_text(node))]
     each = [f"{human_count(node.each.values)} each"] if node.count > 1 and node.each.values else []
     return "; ".join(filter(None, [*said, *each]))
 
@@ -126,6 +133,29 @@ def _notes(row: TreeRow, spelling: Spelling, state_dicts: frozenset[str]) -> Ite
         yield f"from {printable(shortened(row.source)) or 'the root'}{others}"
     if node.tensor is not None and (said := note(node.tensor, spelling)):
         yield said
+    if not row.is_open:
+        yield from _notes_within(node)
+
+
+def _notes_within(node: Node) -> Iterator[str]:
+    """Yield how many of the tensors in a closed module have which note."""
+    below = list(node.below())
+    tensors = [(each.tensor, len(each.keys)) for each in below if each.tensor is not None]
+    if left_out := sum(number for tensor, number in tensors if not tensor.kept):
+        yield f"{left_out:,} left out"
+    if unread := sum(number for tensor, number in tensors if tensor.fault is not None):
+        yield f"{unread:,} cannot be read"
+    if tied := [(tensor, number) for tensor, number in tensors if tensor.tied_to is not None]:
+        yield _ties(node, tied)
+    if any(each.source is not None for each in below):
+        yield "renamed in it"
+
+
+def _ties(node: Node, tied: Sequence[tuple[TensorFacts, int]]) -> str:
+    (first, _), count = tied[0], sum(number for _, number in tied)
+    if count > 1 or first.tied_to is None:
+        return f"{count:,} tied"
+    return f"{_short_name(first.key[len(node.key) + 1 :])} tied to {printable(shortened(first.tied_to))}"
 
 
 def _oddities(statistics: Statistics) -> Iterator[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from hatch_wheelweights.errors import CheckpointError, message, spelt
 from hatch_wheelweights.looking.tensors import dtype_totals
 from hatch_wheelweights.looking.texts import dtype_name, human_count, human_size, shortened
-from wheelweights.errors import counted, printable
+from wheelweights.errors import backticked, counted, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,11 +33,13 @@ __all__ = [
     "problem_text",
     "sound_line",
     "totals_text",
+    "unread_lines",
     "unshown_line",
 ]
 
 SHOWN_RECORDS: Final = 100  # of a wheel
 SHOWN_DTYPES: Final = 8
+SHOWN_UNREAD: Final = 3  # tensors
 SHOWN_PARTS: Final = 10  # of a record whose tensors are in distributions of their own
 
 
@@ -53,7 +55,7 @@ def contents_lines(facts: FileFacts) -> list[str]:
     """Return how much a file holds, and of which dtypes; nothing where nobody knows which part is the state_dict."""
     if facts.records:
         return [counted(len(facts.records), "record")]
-    if facts.problem is not None and not facts.added:
+    if facts.is_undecided:
         return []
     if facts.parts:
         total = sum(part.count for part in facts.parts)
@@ -81,12 +83,24 @@ def many(number: int, noun: str) -> str:
 def _dtypes_line(facts: FileFacts) -> list[str]:
     """Return a line with what there is of each dtype, if there are several."""
     dtypes = dtype_totals(facts.tensors)
-    shown = [
-        f"{dtype_name(dtype)} {many(totals.values, 'value')}, {human_size(totals.nbytes)}"
-        for dtype, totals in islice(dtypes.items(), SHOWN_DTYPES)
-    ]
+    shown = [f"{dtype_name(dtype)} {_held(totals)}" for dtype, totals in islice(dtypes.items(), SHOWN_DTYPES)]
     more = [f"and {len(dtypes) - SHOWN_DTYPES:,} more dtypes"] if len(dtypes) > SHOWN_DTYPES else []
     return ["; ".join([*shown, *more])] if len(dtypes) > 1 else []
+
+
+def _held(totals: Totals) -> str:
+    if not totals.values:  # they are empty, or cannot be read
+        return counted(totals.tensors, "tensor")
+    return f"{many(totals.values, 'value')}, {human_size(totals.nbytes)}"
+
+
+def unread_lines(facts: FileFacts, spelling: Spelling) -> list[str]:
+    """Return a line with the first of the tensors that cannot be read, if there are any."""
+    unread = [tensor for tensor in facts.looked_at if tensor.kept and tensor.fault is not None]
+    shown = [f"{backticked(tensor.key)} {spelt(tensor.fault, spelling)}" for tensor in unread[:SHOWN_UNREAD]]
+    more = [f"and {len(unread) - SHOWN_UNREAD:,} more"] if len(unread) > SHOWN_UNREAD else []
+    said = printable("; ".join([*shown, *more]))
+    return [f"{counted(len(unread), 'tensor')} cannot be read: {said}"] if unread else []
 
 
 def part_text(distribution: str) -> str:

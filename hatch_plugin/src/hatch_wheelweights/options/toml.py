@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Final
 
 from hatch_wheelweights.errors import Place, Spelling
-from wheelweights.errors import printable
 from wheelweights.plain import is_mapping, is_sequence
 
 if TYPE_CHECKING:
@@ -16,6 +16,9 @@ __all__ = ["TABLE", "TOML", "hook_place", "record_place", "records_place", "toml
 
 # A true suffix of the path in pyproject.toml and in hatch.toml, in the build's table and in a target's.
 TABLE: Final = "hooks.wheelweights"
+
+_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
+_UNPRINTABLE: Final = re.compile(r"[^ -~]")
 
 
 def hook_place() -> Place:
@@ -44,10 +47,23 @@ def _toml_value(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, str):
         literal = "\\" in value and "'" not in value and value.isprintable()
-        return f"'{value}'" if literal else printable(json.dumps(value, ensure_ascii=False))
+        return f"'{value}'" if literal else _basic_string(value)
     if is_mapping(value):
-        return f"{{ {', '.join(f'{name} = {_toml_value(one)}' for name, one in value.items())} }}"
+        return f"{{ {', '.join(f'{_toml_key(str(name))} = {_toml_value(one)}' for name, one in value.items())} }}"
     return f"[{', '.join(map(_toml_value, value))}]" if is_sequence(value) else json.dumps(value)
+
+
+def _toml_key(name: str) -> str:
+    return name if _BARE_KEY.fullmatch(name) else _basic_string(name)
+
+
+def _basic_string(text: str) -> str:
+    """Return text in double quotes. TOML has the escapes of JSON and one of eight digits, but none of two."""
+    return _UNPRINTABLE.sub(_escaped, json.dumps(text, ensure_ascii=False))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0] if found[0].isprintable() else f"\\U{ord(found[0]):08x}"
 
 
 def _lines_to_add(settings: Sequence[str]) -> str:

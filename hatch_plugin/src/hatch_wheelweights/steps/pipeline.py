@@ -89,7 +89,8 @@ def _tell_renumbering(
     """Add what reindexing has changed of the keys that are kept."""
     kept = filter_of(options.include, options.exclude)
     if found := renumberings(shapes, [name for name, new in indices.items() if kept(new)]):
-        report.notes.append(renumbering_note(found))
+        report.renumbered = renumbering_note(found)
+        report.notes.append(report.renumbered)
         report.warnings.extend(renumbering_warnings(found))
 
 

@@ -205,7 +205,7 @@ def renumbering_warnings(found: Sequence[Renumbering]) -> Iterator[Text]:
     keep = Setting(REINDEX, False)
     if late := [one for one in found if one.begin is not None]:
         shown = ", ".join(f"{one.prefix} begins at {one.begin}" for one in late[:SHOWN_ITEMS])
-        fact = f"{shown}{_more(late)}, and at 0 in the record: if it is part of a model (a lone shard, an adapter), "
+        fact = f"{shown}{_more(late)}, and at 0 after reindexing: if it is part of a model (a lone shard, an adapter), "
         yield Words(fact, keep, " keeps the numbers")
     if torn := [one for one in found if one.gaps]:
         shown = ", ".join(f"{one.prefix} lacks {_gaps(one.gaps)}" for one in torn[:SHOWN_ITEMS])

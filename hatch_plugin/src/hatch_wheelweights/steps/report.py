@@ -58,7 +58,8 @@ class Report:
     """What a conversion does to names and dtypes: a row per tensor in the checkpoint's order, and what is said of it.
 
     `warnings` are of what may be wrong, `notes` of what is as it should be and yet worth a line. Both are texts:
-    strings, or values that name options and are spelt for whoever reads them.
+    strings, or values that name options and are spelt for whoever reads them. `renumbered` is that of the notes which
+    tells the layers that reindexing moved; None where it moved none.
 
     `left_out` accounts for the tensors that are in no row; `fault` is set where one of them would be missing. `values`
     are the keys of plain values that filters would keep, `others` maps the key of everything that is no tensor to a
@@ -68,6 +69,7 @@ class Report:
     rows: list[Row] = field(default_factory=list[Row])
     warnings: list[object] = field(default_factory=list[object])
     notes: list[object] = field(default_factory=list[object])
+    renumbered: str | None = None
     others: dict[str, str] = field(default_factory=dict[str, str])
     values: list[str] = field(default_factory=list[str])
     left_out: list[LeftOut] = field(default_factory=list[LeftOut])

@@ -276,6 +276,8 @@ def _what_to_set(above: Sequence[str], candidates: dict[_Path, Any], part: Surve
         listing = ", ".join(backticked(".".join(path)) for path in islice(candidates, SHOWN_ITEMS))
         return Do("Set ", TOP_LEVEL_KEY, f" to one of {listing}.")
     ((path, value),) = candidates.items()
+    if any(len(key) > SHOWN_CHARACTERS for key in path) or len(above) + len(path) > SHOWN_ITEMS:
+        return Do("Set ", TOP_LEVEL_KEY, f" to {backticked('.'.join(path))}.")  # cut, so it is no key to add
     needs_option = is_module(value) and not part.whole_model
     return Set({TOP_LEVEL_KEY: _shortened([*above, *path])} | ({WHOLE_MODEL: True} if needs_option else {}))
 

@@ -76,7 +76,8 @@ class Buffers:
         end = _begin(info) + info.nbytes
         zeros = self._data[end : _begin(info) + buffer_size(info.nbytes)]
         if zeros.any():
-            fact = f"expected zeros after the values, found {quoted(bytes(zeros[:16]))}"
+            wrong = bytes(zeros).lstrip(b"\0")[:16]
+            fact = f"expected zeros after the values, found {quoted(wrong)}"
             raise damaged(fact, key, path=self._path)
 
 

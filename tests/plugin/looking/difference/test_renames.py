@@ -8,6 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from hatch_wheelweights.looking.difference import renames
 from hatch_wheelweights.looking.difference.renames import Lone, Pairs, Rename, paired
 
 if TYPE_CHECKING:
@@ -141,6 +142,16 @@ def test_one_content_under_one_key_on_each_side_is_a_pair_whatever_the_keys() ->
 def test_equal_contents_that_could_be_paired_in_two_ways_are_told_and_left() -> None:
     found = paired(lones({"a": 1, "b": 1}), lones({"c": 1}))
     assert found == Pairs({}, undecided=((("a", "b"), ("c",)),))
+
+
+def test_keys_that_would_take_minutes_to_pair_are_told_and_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = {f"l.{i}.w": "same" for i in range(4)}
+    theirs = {f"m.{i}.w": "same" for i in range(4)}
+    assert len(paired(lones(ours), lones(theirs)).partners) == 4
+    monkeypatch.setattr(renames, "MAX_APPLIED", 25)
+    found = paired(lones(ours), lones(theirs))
+    assert found.partners == {}
+    assert found.undecided == ((tuple(ours), tuple(theirs)),)
 
 
 def test_a_tied_tensor_of_which_one_key_is_left_follows_the_rule() -> None:

@@ -85,6 +85,17 @@ def test_layers_that_reindexing_moved_are_a_warning_where_the_files_differ() -> 
     assert [(path, str(told)) for path, told in diff("a.pt", "b.pt").warnings] == [("a.pt", str(warning))]
 
 
+def test_layers_that_reindexing_moved_in_one_of_two_checkpoints_are_told_where_they_are_equal_too() -> None:
+    checkpoint("a.pt", {"l.0.w": tensor(), "l.2.w": tensor()})
+    checkpoint("b.pt", {"l.0.w": tensor(), "l.1.w": tensor()})
+    found = diff("a.pt", "b.pt")
+    assert found.equal
+    assert repr(found) == "equal: 2 tensors, 8 values\na.pt: reindexed `l`: 0, 2 -> 0, 1"
+    assert diff("b.pt", "a.pt").notes == found.notes
+    ww.write_record("a.mpk", {"l.0.w": FOUR, "l.1.w": FOUR})
+    assert diff("a.pt", "a.pt").notes == diff("a.pt", "a.mpk").notes == diff("b.pt", "b.pt").notes == ()
+
+
 def test_the_records_of_wheels_are_told_apart_by_their_place() -> None:
     small_wheel()
     Path(WHEEL).rename("a.whl")

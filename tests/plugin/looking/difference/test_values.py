@@ -128,6 +128,10 @@ def test_a_content_of_one_value_is_told() -> None:
     assert content_of(lazy(np.zeros((3, 4)), [1, 2])).constant
     assert content_of(lazy(np.zeros((3, 0)))).constant
     assert not content_of(lazy(np.array([0, 0, 0, 1]), [3])).constant
+    for dtype in (np.float32, np.complex64, ml_dtypes.bfloat16):
+        assert content_of(lazy(np.full(5, math.nan, dtype), [2])).constant
+        assert not content_of(lazy(np.array([math.nan, 1], dtype))).constant
+        assert not content_of(lazy(np.array([1, math.nan], dtype), [1])).constant
 
 
 @pytest.mark.parametrize(
@@ -152,6 +156,10 @@ def test_integers_are_compared_exactly_within_a_tolerance_too() -> None:
     b = np.array([2**63 - 3, 2**53, 2**63 - 1, 5])
     assert compared(lazy(a), lazy(b), Tolerance(atol=1)) == ValueDifference(4, 3, 2, 2**64 - 1, 2.0)
     assert compared(lazy(a[:2]), lazy(b[:2]), Tolerance(atol=2)).differing == 0
+    unsigned = lazy(np.array([2**64 - 1, 7], np.uint64))
+    assert compared(unsigned, lazy(np.array([2**53 + 1, 7], np.uint64))).largest == 2**64 - 1 - (2**53 + 1)
+    assert compared(unsigned, lazy(np.array([1, 7], np.uint8))).largest == 2**64 - 2
+    assert compared(unsigned, lazy(np.array([True, True]))).largest == 2**64 - 2
 
 
 def test_other_dtypes_are_compared_by_their_values() -> None:

@@ -114,7 +114,7 @@ def diff_files(
             found,
             paths=(left.path, right.path),
             part_of=(left.part_of, right.part_of),
-            notes=tuple((side.path, side.note) for side in (left, right) if side.note is not None),
+            notes=(*left.notes(right), *right.notes(left)),
             warnings=tuple(warnings),
         )
 

@@ -24,7 +24,8 @@ SAMPLED: Final = 8  # keys of each group of equal contents whose partners are gu
 GUESSES: Final = 16  # how many partners are tried for each
 MAX_GUESSES: Final = 20_000  # in all
 TRIED: Final = 30  # rules that got the most guesses, fewer of very many keys
-MAX_APPLIED: Final = 1_500_000  # times that a rule is tried on a key, for a few seconds
+MAX_APPLIED: Final = 7_500_000  # times that a rule is tried on a segment of a key, for a few seconds
+MAX_SHARED: Final = 100  # characters at each end of a key that are compared with another one's
 LISTED_FROM: Final = 2  # keys that a rule is told for; one key alone is told by its names
 
 Side: TypeAlias = "dict[str, Lone]"
@@ -145,10 +146,14 @@ class _Pairing:
                 self.take(ours[0], theirs[0])
 
     def take_voted(self, of: Callable[[Lone], Hashable], enough: Callable[[_Vote, _Pairing], bool]) -> bool:
-        """Pair keys in groups by the rules that most of them follow, one after the other; return whether any did."""
+        """Pair keys in groups by the rules that most of them follow, one after the other; return whether any did.
+
+        Of so many or so long keys that this would take minutes, none is paired.
+        """
         taken = 0
-        tried = min(TRIED, MAX_APPLIED // (len(self.ours) + 1) + 2)
-        for _ in range(max(1, MAX_APPLIED // (tried * (len(self.ours) + 1)))):
+        segments = sum(key.count(".") + 1 for key in self.ours) + 1
+        tried = min(TRIED, MAX_APPLIED // segments)
+        for _ in range(MAX_APPLIED // (tried * segments) if tried > 1 else 0):  # one alone has no rival to dispute it
             won = [vote for vote in _elected(_groups(self.ours, self.theirs, of), tried) if enough(vote, self)]
             for key, partner in [pair for vote in won for pair in vote.pairs.items()]:
                 self.take(key, partner)
@@ -221,10 +226,14 @@ def _guessed(ours: list[str], theirs: list[str]) -> Iterator[Explanation]:
 
 def _alike(key: str, others: Iterable[str]) -> list[str]:
     """Return the keys that share the most text with one, at its end and at its start."""
-    return heapq.nlargest(GUESSES, others, key=lambda other: _shared(key[::-1], other[::-1]) + _shared(key, other))
+    start, end = key[:MAX_SHARED], key[: -MAX_SHARED - 1 : -1]
+    return heapq.nlargest(
+        GUESSES, others, key=lambda other: _shared(end, other[: -MAX_SHARED - 1 : -1]) + _shared(start, other)
+    )
 
 
 def _shared(this: str, that: str) -> int:
+    """Return how many characters both begin with."""
     return next(
         (i for i, pair in enumerate(zip(this, that, strict=False)) if pair[0] != pair[1]), min(map(len, (this, that)))
     )

@@ -167,9 +167,10 @@ class Rules:
 
     def _at(self, segments: Segments, position: int) -> Rule | None:
         """Return the longest rule whose segments begin at a position."""
-        first = segments[position] if position < len(segments) else None
-        rules = self._by_first.get(first, []) if first is not None else []
-        for rule in (*rules, *self._by_first.get(None, [])):
+        rules = self._by_first.get(segments[position], []) if position < len(segments) else []
+        if not 0 < position < len(segments):  # rules that only insert do so at an end
+            rules = [*rules, *self._by_first.get(None, [])]
+        for rule in rules:
             end = position + len(rule.old)
             if (rule.at_start and position) or (rule.at_end and end != len(segments)):
                 continue

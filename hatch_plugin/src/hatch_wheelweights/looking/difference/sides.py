@@ -42,15 +42,26 @@ class Side:
 class Opened:
     """A file that is open: its tensors, and what is to say of it.
 
-    `note` says which part of a checkpoint was taken without anybody's asking. `told` are warnings; some are not known
-    before the tensors are read.
+    `note` says which part of a checkpoint was taken without anybody's asking, `renumbered` which layers of it
+    reindexing moved; this is None for other files, where nothing can. `told` are warnings; some are not known before
+    the tensors are read.
     """
 
     path: str
     tensors: Tensors
     part_of: str | None = None
     note: object = None
+    renumbered: str | None = None
     told: tuple[Sequence[object], ...] = ()
+
+    def notes(self, other: Opened) -> list[tuple[str, object]]:
+        """Return what is to be known beside the differences, each with the path.
+
+        Of layers that were moved that is where another checkpoint has others moved, or none: a record has the numbers
+        of its conversion, and the same moves are no difference.
+        """
+        moved = None if other.renumbered in (None, self.renumbered) else self.renumbered
+        return [(self.path, note) for note in (self.note, moved) if note]
 
     @property
     def warnings(self) -> list[tuple[str, object]]:
@@ -110,7 +121,8 @@ def _of_checkpoint(path: str, checkpoint: Checkpoint, options: TensorOptions) ->
         if found.tensors.report.fault is not None:
             raise found.tensors.report.fault
     told = (checkpoint.warnings, found.tensors.report.warnings)
-    return Opened(path, found.tensors, note=part_note(found.added), told=told)
+    renumbered = found.tensors.report.renumbered or ""
+    return Opened(path, found.tensors, note=part_note(found.added), renumbered=renumbered, told=told)
 
 
 def _of_record(record: Record, prefix: str) -> dict[str, LazyTensor]:

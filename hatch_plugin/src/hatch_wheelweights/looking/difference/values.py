@@ -1,7 +1,7 @@
 """The values of two tensors compared, a piece at a time, and the content of one tensor.
 
 Knows arrays and tolerances; knows no keys and no files. Values of bfloat16 and float8 are compared as the float32
-that they are; integers exactly, everything else as float64.
+that they are; integers exactly if one dtype can hold both, everything else as float64.
 """
 
 from __future__ import annotations
@@ -62,11 +62,12 @@ def tolerance_of(rtol: float, atol: float) -> Tolerance:
 class ValueDifference:
     """How the values of two tensors differ: `differing` of `elements` are further apart than the tolerance allows.
 
-    `unequal` elements are not exactly equal. `largest` is the largest |a - b|, exact for integers, and
-    `largest_relative` the largest |a - b| / |b|: the smallest `rtol` that would do, infinite where only b is 0.
-    `nan_in_both` elements are NaN on both sides (they are equal), `nan_in_one` on one side only (the largest
-    differences leave them out). `products` are the sums of a * a, a * b and b * b in float64, of complex numbers those
-    of their parts; they depend on where pieces end by rounding, so they are not compared.
+    `unequal` elements are not exactly equal. `largest` is the largest |a - b|, exact for integers (except of uint64 and
+    a signed dtype, which have no common one), and `largest_relative` the largest |a - b| / |b|: the smallest `rtol`
+    that would do, infinite where only b is 0. `nan_in_both` elements are NaN on both sides (they are equal),
+    `nan_in_one` on one side only (the largest differences leave them out). `products` are the sums of a * a, a * b and
+    b * b in float64, of complex numbers those of their parts; they depend on where pieces end by rounding, so they are
+    not compared.
     """
 
     elements: int = 0
@@ -213,9 +214,9 @@ def _distances(left: NDArray[Any], right: NDArray[Any], tolerance: Tolerance) ->
 
 
 def _apart(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
-    """Return the absolute differences: of integers exact, as uint64, otherwise as float64."""
+    """Return the absolute differences: of integers that have a common dtype exact, as uint64, otherwise as float64."""
     if left.dtype.kind in "biu" and right.dtype.kind in "biu":
-        common = np.result_type(left, right, np.int8)
+        common = np.result_type(left, right)
         if common.kind != "f":  # as it is for uint64 and a signed dtype
             high, low = np.maximum(left, right, dtype=common), np.minimum(left, right, dtype=common)
             exact: NDArray[Any] = high.astype(np.uint64) - low.astype(np.uint64)
@@ -249,11 +250,12 @@ def content_of(tensor: LazyTensor) -> Content:
     with np.errstate(all="ignore"):
         for block in filter(np.size, tensor.blocks()):
             digest.update(np.ascontiguousarray(block).view(np.uint8).data)
-            first = block[:1] if first is None else first
-            constant = constant and bool((block == first).all())
             for start in range(0, block.size, PIECE_ELEMENTS):
                 piece = _known_to_numpy(block[start : start + PIECE_ELEMENTS])
-                itself = itself.plus(_itself(piece, nans=int(_nans(piece).sum())))
+                nans = _nans(piece)
+                first = piece[:1] if first is None else first
+                constant = constant and bool((nans if _nans(first).all() else piece == first).all())
+                itself = itself.plus(_itself(piece, nans=int(nans.sum())))
     return Content(digest.digest(), constant, itself)
 
 

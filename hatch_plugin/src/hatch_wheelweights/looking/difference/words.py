@@ -230,5 +230,4 @@ def module_row(module: ModuleDifference) -> tuple[str, str, str, str, str, str]:
     """Return the cells of a module: name, tensors, how many are different, and what is largest, as text."""
     values, total = module.values, len(module.both) + sum(module.only)
     figures = ("-",) * 3 if not module.both else (largest_text(values), relative_text(values), cosine_text(values))
-    name = printable(shortened(module.name)) or "(the root)"
-    return name, f"{total:,}", f"{module.differing:,}", figures[0], figures[1], figures[2]
+    return module_text(module), f"{total:,}", f"{module.differing:,}", figures[0], figures[1], figures[2]
