@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hatch_wheelweights.looking.single_page import joined, web_file
+from hatch_wheelweights.looking.texts import human_count, human_size
 from making.looked import fact, looked, statistics, transformer
 from making.small_files import HOSTILE, HOSTILE_SHOWN
 
@@ -232,6 +235,7 @@ def test_the_focus_survives_scrolling(opened: Opened) -> None:
         ("Linear", 24),
         ("sparse.Embedding", 1),
         ("std>0.115 weight", 5),
+        ("Std>0.115 weight", 5),
         ("nan>0", 0),
         ("bytes>=65.536kB", 25),
         ("float32", 97),
@@ -432,6 +436,46 @@ def test_what_is_beside_the_state_dict_is_a_group_with_links_of_its_own(opened: 
     assert address(page) == "beside%20the%20state_dict:w"
 
 
+def test_strips_stand_on_the_ground_where_every_value_is_0(opened: Opened) -> None:
+    constant = [fact(f"layers.{i}.w", statistics=statistics(4, 0.0)) for i in range(3)]
+    page = opened(looked(*constant))
+    path = page.locator("#rows .strip path").first.get_attribute("d") or ""
+    assert [bar.split("h")[0] for bar in path.split("M")[1:]] == ["0.2 19.50", "1.2 19.50", "2.2 19.50"]
+
+
+def test_what_is_left_out_is_told_of_layers_that_repeat_too(opened: Opened) -> None:
+    page = opened(looked(*(fact(f"layers.{i}.w", kept=False) for i in range(3)), fact("w")))
+    page.get_by_role("button", name="Unfold all").click()
+    assert row(page, "w").locator(".note").inner_text() == "left out"
+
+
+def test_a_prefix_that_renaming_took_from_every_key_is_told(opened: Opened) -> None:
+    page = opened(looked(*(fact(key, source=f"module.{key}") for key in ("a.w", "b.w", "c"))))
+    assert page.locator("#rows .source").all_inner_texts() == ["from module.a", "from module.b", "from module.c"]
+
+
+# --------------------------------------------------------------------------------------------- other media
+
+
+def test_prints_every_row_and_says_how_many_are_too_many(opened: Opened) -> None:
+    for count, more in ((500, ""), (2001, "1 row more in the page")):
+        page = opened(looked(*(fact(f"w{i}", (i + 1,)) for i in range(count))))
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert rows(page).count() == min(count, 2000)
+        assert names(page) == [f"w{i}" for i in range(min(count, 2000))]
+        page.emulate_media(media="print")
+        assert page.locator("#unprinted").inner_text() == more
+        tops = page.evaluate("[...document.querySelectorAll('#rows > *')].map(row => row.getBoundingClientRect().top)")
+        assert all(second - first == pytest.approx(30) for first, second in itertools.pairwise(tops))
+        page.evaluate("dispatchEvent(new Event('afterprint'))")
+        assert rows(page).count() < 60
+
+
+def test_bars_are_there_where_the_system_chooses_the_colours(opened: Opened) -> None:
+    page = opened(transformer(2), forced_colors="active")
+    assert page.locator("#rows .bar").first.evaluate("bar => getComputedStyle(bar).backgroundImage") != "none"
+
+
 # ------------------------------------------------------------------------------------- what files can hold
 
 
@@ -478,3 +522,34 @@ def test_the_lines_for_pyproject_can_be_copied_or_are_selected(opened: Opened) -
     page.get_by_role("button", name="Copy", exact=True).click()
     page.get_by_text("Selected, ready to copy").wait_for()
     assert page.evaluate("getSelection().toString()") == 'source = "model.pt"\noutput = "model.mpk"'
+
+
+def test_sizes_and_counts_are_those_of_the_command_line(opened: Opened) -> None:
+    page = opened(looked(fact("w")))
+    script = joined([web_file("words.js")]).replace("})();", "return { countText, sizeText };\n})()")
+    numbers = [0, 999, 1000, 9999, 10_000, 10_250, 100_500, 524_500, 999_499, 999_500, 10**12, 1_125 * 10**9, 1 << 53]
+    numbers += [int(f"{digits}5{'0' * zeros}") for digits in range(100, 1000, 7) for zeros in range(1, 11)]
+    made = page.evaluate(
+        f"numbers => {{ const words = {script.partition(chr(10))[2].rstrip(';' + chr(10))}; "
+        "return numbers.map(each => [words.countText(each), words.sizeText(each)]); }",
+        numbers,
+    )
+    assert made == [[human_count(number), human_size(number)] for number in numbers]
+
+
+def test_the_longest_numbers_fit_their_columns(opened: Opened) -> None:
+    longest = {"minimum": -1.23456e-308, "maximum": -1.2345e308, "mean": -4.5e-41}
+    wide = fact("w", dtype="int64", statistics=statistics(4, 1.0, minimum=-(1 << 63), maximum=(1 << 63) - 1))
+    page = opened(looked(fact("v", statistics=statistics(4, 1.0, **longest)), wide))
+    numbers = page.locator("#rows .statistic")
+    assert numbers.all_inner_texts()[:4] == ["-4.50e-41", "1.00", "-1.23e-308", "-1.23e308"]
+    assert numbers.all_inner_texts()[6:] == ["-9.22e18", "9.22e18"]
+    assert all(numbers.evaluate_all("cells => cells.map(cell => cell.scrollWidth <= cell.clientWidth)"))
+
+
+def test_a_reason_that_is_longer_than_its_column_ends_in_dots_and_is_whole_in_its_title(opened: Opened) -> None:
+    reason = "cannot be read: " + "is quantised, " * 20
+    page = opened(looked(fact("w", notes=(reason,))))
+    note = page.locator("#rows .note")
+    assert note.get_attribute("title") == reason
+    assert note.evaluate("note => note.getBoundingClientRect().right <= note.parentNode.getBoundingClientRect().right")

@@ -306,7 +306,57 @@ def test_settings_that_a_layer_cannot_have_are_not_in_the_file(settings: dict[st
     channels = 2 * settings["groups"] if made else 2
     assert f"c=nn.Conv2d.init({channels}, 4, 3{', ' if made else ''}{made})" in source
     assert ("Not in the file" in source) != bool(made)
-    assert ("nn.Conv2d it pads with 'reflect'" in source) == ("padding_mode" in settings)
+    assert ("nn.Conv2d cannot pad with 'reflect' as the file says: " in source) == ("padding_mode" in settings)
+
+
+@pytest.mark.parametrize(
+    ("padding", "what"),
+    [
+        ((1, 2), "pad its input by (1, 2) with numpy.pad, mode 'wrap'"),
+        ("same", "pad its input with numpy.pad, mode 'wrap', so that its size stays"),
+        (None, "pad its input with numpy.pad, mode 'wrap'"),
+        ("valid", None),
+        (0, None),
+    ],
+)
+def test_padding_that_a_layer_cannot_do_is_told_with_what_to_do_instead(padding: Any, what: str | None) -> None:
+    known = {"c": ModuleClass("torch.nn.modules.conv.Conv2d", {"padding": padding, "padding_mode": "circular"})}
+    source = written({"c.weight": conv(4, 2, 3)}, known)
+    comment = " ".join(line.strip(" #") for line in source.splitlines() if line.startswith("    # "))
+    told = what and f"nn.Conv2d cannot pad with 'circular' as the file says: {what}".replace("'wrap'", '"wrap"')
+    assert comment.partition(" Not in")[0] == (told or "")
+
+
+def test_the_function_that_makes_a_model_has_a_name_that_no_field_has() -> None:
+    shapes = {f"{name}.weight": conv(2, 2, 1) for name in ("init", "make", "start", "init_", "fine")}
+    assert "    def init__(cls) -> Self:\n" in written(shapes)
+
+
+def class_names(source: str) -> list[str]:
+    return [line[6:-1] for line in source.splitlines() if line.startswith("class ")]
+
+
+def test_modules_of_one_field_are_one_class_only_under_one_name() -> None:
+    names = ("intermediate", "pooler", "head1", "head2")
+    source = written({f"{name}.dense.weight": (4, 2) for name in names})
+    assert class_names(source) == ["Intermediate", "Pooler", "Head", "Net"]
+    pairs = {f"{name}.{layer}.weight": (4, 2) for name in names for layer in ("up", "down")}
+    assert class_names(written(pairs)) == ["Intermediate", "Net"]
+
+
+def test_a_bare_module_of_torch_is_called_as_it_is_in_the_model() -> None:
+    known = dict.fromkeys(("", "down", "up"), ModuleClass("torch.nn.modules.module.Module", {}))
+    assert class_names(written({"down.w": (1,), "up.w": (2, 2)}, known)) == ["Down", "Up", "Net"]
+
+
+def test_classes_keep_the_numbers_of_their_names() -> None:
+    known = {
+        "": ModuleClass("models.T5", {}),
+        "a": ModuleClass("models.Conv2", {}),
+        "b": ModuleClass("others.Conv2", {}),
+    }
+    source = written({"a.w": (1,), "b.w": (2,), "layer1.w": (3, 3)}, known)
+    assert class_names(source) == ["Conv2", "Conv2_2", "Layer", "T5"]
 
 
 # ----------------------------------------------------------------------------------------------------------- Containers

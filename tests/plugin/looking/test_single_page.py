@@ -31,6 +31,13 @@ def test_the_policy_allows_the_style_and_the_script_that_are_in_it_and_no_other(
     assert "<script>f()</script>" in page
 
 
+def test_without_a_script_the_policy_allows_none() -> None:
+    page = single_page("t", "<p>x</p>", style="p {}")
+    assert re.findall(r"[a-z]+-src '[^']*'", page) == ["default-src 'none'", f"style-src 'sha256-{digest('p {}')}'"]
+    assert "<script" not in page
+    assert page.endswith("<p>x</p>\n</body>\n</html>\n")
+
+
 def digest(content: str) -> str:
     return base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCRIPTS", "STYLES", "html_page"]
 
-STYLES: Final = ("page.css", "table.css", "details.css")
+STYLES: Final = ("page.css", "table.css", "details.css", "media.css")
 SCRIPTS: Final = (  # each after those that it imports
     "words.js", "elements.js", "model.js", "search.js", "order.js", "charts.js", "rows.js", "grid.js", "details.js",
     "main.js",

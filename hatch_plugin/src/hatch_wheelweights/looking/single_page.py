@@ -1,7 +1,7 @@
 """An HTML document that needs nothing else: no server, no other file, no network.
 
-Its content policy allows one style and one script, by their hashes: those that are put into it. They are written as
-files of their own in `web/`; the script as modules, which are joined here.
+Its content policy allows one style and at most one script, by their hashes: those that are put into it. They are
+written as files of their own; the script as modules, which are joined here.
 """
 
 from __future__ import annotations
@@ -26,9 +26,13 @@ _IMPORT: Final = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 _EXPORT: Final = re.compile(r"^export (?=(?:async )?(?:class|const|function)\b)", re.MULTILINE)
 
 
-def single_page(title: str, body: str, *, style: str, script: str) -> str:
+def single_page(title: str, body: str, *, style: str, script: str | None = None) -> str:
     """Return a document; `body` is HTML whose texts are escaped, without `style` attributes and event handlers."""
-    policy = f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}"
+    policy = f"default-src 'none'; style-src {_hash(style)}"
+    run = ""
+    if script is not None:
+        policy += f"; script-src {_hash(script)}"
+        run = f"<script>{script}</script>\n"
     return f"""\
 <!DOCTYPE html>
 <html lang="en">
@@ -36,13 +40,13 @@ def single_page(title: str, body: str, *, style: str, script: str) -> str:
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
 <title>{escape(printable(title))}</title>
 <style>{style}</style>
 </head>
 <body>
 {body}
-<script>{script}</script>
-</body>
+{run}</body>
 </html>
 """
 

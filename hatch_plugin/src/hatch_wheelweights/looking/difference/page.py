@@ -1,13 +1,11 @@
 """A comparison as one HTML page that needs nothing else: no server, no other file, no network, and no script.
 
-Everything from the files is escaped, and the page's own content policy allows one style: that of `page.css`, which is
-put into the page. What is long is folded.
+Everything from the files is escaped, and the page's content policy allows nothing but `page.css`, which is put into it.
+What is long is folded.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -23,6 +21,7 @@ from hatch_wheelweights.looking.difference.words import (
     note_lines,
     summary,
 )
+from hatch_wheelweights.looking.single_page import single_page
 from wheelweights.errors import backticked, counted, printable
 
 if TYPE_CHECKING:
@@ -40,27 +39,8 @@ MAX_ROWS = 10_000  # tensors of a module, or of one file only; a page of more wo
 
 def difference_page(comparison: Comparison, spelling: Spelling) -> str:
     """Return the page."""
-    style = _style()
     body = "\n".join(_body(comparison, spelling))
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return f"""\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'sha256-{digest}'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{_text(" / ".join(comparison.paths))}</title>
-<style>{style}</style>
-</head>
-<body>
-<main class="difference">
-{body}
-</main>
-</body>
-</html>
-"""
+    return single_page(" / ".join(comparison.paths), f'<main class="difference">\n{body}\n</main>', style=_style())
 
 
 def difference_fragment(comparison: Comparison, spelling: Spelling) -> str:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from hatch_wheelweights.looking.scaffold.calls import SIZE, Argument, Call, Code, Layer, Value
+from hatch_wheelweights.looking.scaffold.names import comment_text
 from hatch_wheelweights.looking.scaffold.recurrent import recurrent
 from hatch_wheelweights.looking.scaffold.settings import Settings, alike
 
@@ -112,10 +113,8 @@ def _spatial(type_: str, settings: Settings, sizes: tuple[int, ...], groups: int
         *([settings.per_axis("output_padding", 0, len(kernel))] if "Transpose" in type_ else []),
         settings.per_axis("dilation", 1, len(kernel)),
     ]
-    doubt = None
-    mode = settings["padding_mode"]
-    if isinstance(mode, str) and mode != "zeros":
-        doubt = f"it pads with {mode!r}, which this layer does not: pad its input with numpy.pad"
+    doubt = _padded_otherwise(settings, named[1])
+    if doubt is not None:
         named[1] = Argument("padding", 0, 0, "padding")
     arguments = (
         _size("in_channels", inputs),
@@ -127,6 +126,21 @@ def _spatial(type_: str, settings: Settings, sizes: tuple[int, ...], groups: int
     )
     unknown = [one.name for one in arguments if one.name in settings.unknown]
     return Layer(type_, Call(f"{type_}.init", arguments), tuple(unknown), doubt)
+
+
+_MODES: Final = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}  # of torch and of numpy.pad
+
+
+def _padded_otherwise(settings: Settings, padding: Argument) -> str | None:
+    """Return what to do about a convolution that does not pad with zeros; None where it does, or does not pad."""
+    mode = settings["padding_mode"]
+    is_known = "padding" not in settings.unknown
+    if not isinstance(mode, str) or mode == "zeros" or (is_known and padding.value in (0, "valid")):
+        return None
+    how = f' with numpy.pad, mode "{_MODES[mode]}"' if mode in _MODES else ""
+    much = f" by {padding.value}" if is_known and padding.value != "same" else ""
+    kept = ", so that its size stays" if padding.value == "same" else ""
+    return f"cannot pad with {comment_text(repr(mode), 40)} as the file says: pad its input{much}{how}{kept}"
 
 
 def batch_norm(shapes: Shapes, settings: Settings, hints: Hints, axes: str = "") -> Layer | None:

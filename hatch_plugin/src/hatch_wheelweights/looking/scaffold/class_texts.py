@@ -93,9 +93,11 @@ class ClassTexts:
             return [*lines_of(annotation, 4)]
         start, inner = f"{one_line(annotation)} = ", 'metadata={"flatten": True}'
         said = Group(f"{self._spelling('field')}(", (inner,), ")", commas=False)
-        is_long = len(start) + len(said.start) + 4 > WIDTH
-        whole = Group(f"{start}(", (one_line(said),), ")", commas=False) if is_long else prefixed(start, said)
-        return [*lines_of(whole, 4)]
+        if len(start) + len(said.start) + 4 <= WIDTH:
+            return [*lines_of(prefixed(start, said), 4)]
+        if isinstance(annotation, Group):
+            return [*lines_of(annotation, 4, f" = {one_line(said)}")]
+        return [*lines_of(Group(f"{start}(", (one_line(said),), ")", commas=False), 4)]
 
     def _layers(self, cls: Class, name: str) -> Iterator[Layer]:
         """Yield the layers in a field of all instances: those in lists and dicts too, but none in other classes."""

@@ -1,7 +1,8 @@
 """From modules to classes: modules with the same fields are instances of one class, and so are nearly equal ones.
 
 Two modules are nearly equal where one lacks fields that the other has, as residual blocks do: these fields are optional
-then. Only modules whose class the file names alike, or which have names alike, are compared.
+then. Only modules whose class the file names alike, or which have names alike, are compared. Modules of a single field
+are one class only if they have names alike, too: `pooler.dense` and `intermediate.dense` have nothing else in common.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ __all__ = ["Classes"]
 MAX_GAPS: Final = 64  # items without tensors in a list; with more of them it is a dict with numbers for names
 MAX_TUPLE: Final = 32  # items of different kinds; more are a list
 COMPARED: Final = 8  # classes that a module is compared with
-_CONTAINERS: Final = {"Sequential", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict"}
+_CONTAINERS: Final = {"Module", "Sequential", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict"}
 
 
 class Classes:
@@ -109,7 +110,8 @@ class Classes:
         fields = self._fields(module)
         origin = _origin(module)
         name = _name_of(module, origin)
-        exact = (origin, tuple((field, one.kind, one.flatten) for field, one in fields.items()))
+        named = origin or (name if len(fields) == 1 else None)
+        exact = (named, tuple((field, one.kind, one.flatten) for field, one in fields.items()))
         found = None if module.above is None else self._exact.get(exact) or self._nearly(fields, origin or name)
         if found is None:
             found = Class(self._taken.free(class_name(name)), fields, [], origin)
@@ -151,7 +153,7 @@ def _is_sequence(module: Module) -> bool:
 
 
 def _origin(module: Module) -> str | None:
-    """Return the class that the file names, unless it is only a container."""
+    """Return the class that the file names, unless that says no more than that there are modules in it."""
     if module.known is None or short_class(module) in _CONTAINERS:
         return None
     return module.known.name

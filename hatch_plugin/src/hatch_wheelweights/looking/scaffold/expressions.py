@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from hatch_wheelweights.looking.scaffold.calls import Argument, Call, Code, Value
 from hatch_wheelweights.looking.scaffold.kinds import Array, Empty, Fixed, Instance, Items, Kind, Named, Of
-from hatch_wheelweights.looking.scaffold.layout import Choice, Group, Item, one_line, prefixed
+from hatch_wheelweights.looking.scaffold.layout import Choice, Group, Item, prefixed
 from hatch_wheelweights.looking.scaffold.making import EMPTY, Given, Parameter
 from hatch_wheelweights.looking.scaffold.names import text_of
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from hatch_wheelweights.looking.scaffold.making import Made
 
-__all__ = ["IMPORTS", "Spelling"]
+__all__ = ["IMPORTS", "Spelling", "beside"]
 
 # What the source may use: the module that has it, and whether it is a part of that module
 IMPORTS: Final[Mapping[str, tuple[str, bool]]] = {
@@ -43,7 +43,7 @@ class Spelling:
 
     def __init__(self, fields: Collection[str]) -> None:
         self._used: dict[str, str] = {}
-        self._called = {name: _beside(name, fields) for name in IMPORTS}
+        self._called = {name: beside(name, fields) for name in IMPORTS}
 
     @property
     def names(self) -> set[str]:
@@ -91,17 +91,18 @@ class Spelling:
             case Fixed(kinds):
                 return Group(f"{self('tuple')}[", tuple(map(self.annotation, kinds)), "]")
             case Named(_, kinds):
-                return f"{self('dict')}[{self('str')}, {' '.join(self._union(kinds))}]"
+                union = Group("", self._union(kinds), "", commas=False)
+                return Group(f"{self('dict')}[", (self("str"), union), "]")
             case Items(kinds, order):
                 items = Group(f"{self('list')}[", self._union(kinds), "]", commas=False)
                 return Group(f"{self('Annotated')}[", (items, f"{self('ww.Length')}({len(order)})"), "]")
 
-    def _union(self, kinds: Iterable[Kind]) -> tuple[str, ...]:
+    def _union(self, kinds: Iterable[Kind]) -> tuple[Item, ...]:
         distinct = dict.fromkeys(kinds)
         if len(distinct) > MAX_VARIANTS:
             return (self("Any"),)
-        variants = [one_line(self.annotation(kind)) for kind in distinct]
-        return (variants[0], *(f"| {one}" for one in variants[1:]))
+        first, *others = map(self.annotation, distinct)
+        return (first, *(prefixed("| ", one) for one in others))
 
     def of_parameter(self, parameter: Parameter) -> str:
         """Return the annotation of a parameter, with its default."""
@@ -166,7 +167,8 @@ class Spelling:
         return self(function) if function.startswith(("nn.", "np.")) else function
 
 
-def _beside(name: str, fields: Collection[str]) -> str:
+def beside(name: str, fields: Collection[str]) -> str:
+    """Return a name that no field has: with as few underscores behind it as that takes."""
     while name in fields:
         name += "_"
     return name

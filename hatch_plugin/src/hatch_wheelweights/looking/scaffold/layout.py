@@ -16,7 +16,10 @@ WIDTH: Final = 88  # the default of ruff and black
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Items in brackets, after commas, or after spaces where they are no list; a `lone` item is followed by a comma."""
+    """Items in brackets, after commas, or after spaces where they are no list; a `lone` item is followed by a comma.
+
+    Without brackets, as in a union inside some, they do not end with a comma of their own.
+    """
 
     start: str
     items: tuple[Item, ...]
@@ -50,13 +53,27 @@ def lines_of(item: Item, indent: int, behind: str = "") -> Iterator[str]:
         yield f"{space}{whole}{behind}"
     elif isinstance(item, Choice):
         yield f"{space}{item.start}("
-        yield from lines_of(item.item, indent + 4)
-        yield from (f"{space}    if {item.condition}", f"{space}    else None", f"{space}){behind}")
+        yield from _choice_lines(replace(item, start=""), indent + 4)
+        yield f"{space}){behind}"
+    elif isinstance(item, Group) and not item.start:
+        for inner in item.items:
+            yield from lines_of(inner, indent, behind if inner is item.items[-1] else "")
     elif isinstance(item, Group):
         yield f"{space}{item.start}"
         for inner in item.items:
             yield from lines_of(inner, indent + 4, "," if item.commas else "")
         yield f"{space}{item.end}{behind}"
+
+
+def _choice_lines(choice: Choice, indent: int) -> Iterator[str]:
+    """Yield the lines of a choice in brackets."""
+    space = " " * indent
+    whole = flat(choice, WIDTH - indent)
+    if whole is not None:
+        yield f"{space}{whole}"
+    else:
+        yield from lines_of(choice.item, indent)
+        yield from (f"{space}if {choice.condition}", f"{space}else None")
 
 
 def one_line(item: Item) -> str:

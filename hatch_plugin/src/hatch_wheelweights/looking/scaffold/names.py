@@ -38,9 +38,9 @@ _NOT_FIELDS: Final = {"_", "mro"}  # `_: KW_ONLY` has a meaning; every class has
 
 
 def text_of(text: str) -> str:
-    """Return a text as Python source, in double quotes where that takes no escapes."""
+    """Return a text as Python source, in double quotes unless there are some in it."""
     shown = repr(text)
-    return f'"{shown[1:-1]}"' if shown[0] == "'" and '"' not in shown and "\\'" not in shown else shown
+    return f'"{shown[1:-1]}"' if shown[0] == "'" and '"' not in shown else shown
 
 
 def comment_text(text: str, characters: int = 80) -> str:
@@ -50,9 +50,9 @@ def comment_text(text: str, characters: int = 80) -> str:
 
 
 def class_name(name: str) -> str:
-    """Return a name as one of a class: `basic_block1` is `BasicBlock`; `Module` where it has no letters."""
+    """Return a name as one of a class: `basic_block` is `BasicBlock`; `Module` where it has no letters."""
     words = [word[:1].upper() + word[1:] for word in _WORD.findall(name)]
-    return "".join(words)[:MAX_NAME].rstrip("0123456789").lstrip("0123456789") or "Module"
+    return "".join(words).lstrip("0123456789")[:MAX_NAME] or "Module"
 
 
 _BUILTINS: Final = frozenset(dir(builtins))
@@ -67,8 +67,12 @@ class Taken:
         self._numbers: dict[str, int] = {}
 
     def free(self, name: str, separator: str = "") -> str:
-        """Return a name that is not taken yet, with a number behind it where that is needed, and take it."""
+        """Return a name that is not taken yet, with a number behind it where that is needed, and take it.
+
+        The number follows an underscore if the name ends with another number: after `T5` comes `T5_2`.
+        """
         found = name
+        separator = separator or "_" * name[-1:].isdecimal()
         while found in self._names or found in self._given or found in _BUILTINS:
             number = self._numbers[name] = self._numbers.get(name, 1) + 1
             found = f"{name}{separator}{number}"

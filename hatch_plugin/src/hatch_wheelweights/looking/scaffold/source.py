@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from hatch_wheelweights.looking.scaffold.class_texts import ClassTexts
 from hatch_wheelweights.looking.scaffold.classes import Classes
-from hatch_wheelweights.looking.scaffold.expressions import Spelling
+from hatch_wheelweights.looking.scaffold.expressions import Spelling, beside
 from hatch_wheelweights.looking.scaffold.kinds import Empty, variants_of
 from hatch_wheelweights.looking.scaffold.layout import WIDTH
 from hatch_wheelweights.looking.scaffold.making import EMPTY, Maker
@@ -29,7 +29,7 @@ def source_of(model: Module, title: str, *, has_layers: bool) -> str:
     `has_layers` is false for records of Burn: no layer of `wheelweights.nn` has their layout.
     """
     names = _names_in(model)
-    function = next((name for name in FUNCTIONS if name not in names), "init_")
+    function = next((name for name in FUNCTIONS if name not in names), beside("init", names))
     spelling = Spelling(names)
     classes = Classes(model, Taken(frozenset({*spelling.names, *names, EMPTY})), has_layers=has_layers)
     reserved = {*spelling.names, EMPTY, *(cls.name for cls in classes.all)}

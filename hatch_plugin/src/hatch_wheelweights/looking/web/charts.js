@@ -53,7 +53,7 @@ export function histogram(tensor, height) {
     path += `V${(height - (height * DIGITS.indexOf(text[i])) / 63).toFixed(1)}H${i + 1}`;
   }
   const [low, high] = [Number(statistics.minimum), Number(statistics.maximum)];
-  const zero = low < 0 && high > 0 ? (-low / (high - low)) * text.length : null;
+  const zero = low < 0 && high > 0 ? text.length / (1 - high / low) : null; // high - low may overflow
   const [from, to] = ["minimum", "maximum"].map((name) => measureText(tensor, name));
   const label = `Histogram from ${from} to ${to}`;
   return picture(
@@ -76,11 +76,11 @@ export function strip(copies, name, height, chosen = -1) {
   const values = copies.map((tensor) => measure(tensor, name));
   const [low, high] = rangeOf(values);
   const scale = high > low ? height / (high - low) : 0;
-  const ground = high > low ? high * scale : height - 0.5;
+  const ground = scale ? high * scale : height;
   const gap = copies.length > 40 ? 0 : copies.length < 10 ? 0.4 : 0.2; // of a bar
   const bar = (value, i) => {
     if (value === null) return "";
-    const top = Math.min(ground, (high - value) * scale);
+    const top = value > 0 ? ground - value * scale : Math.min(ground, height - 0.5);
     const tall = Math.max(Math.abs(value) * scale, 0.5);
     return `M${i + gap / 2} ${top.toFixed(2)}h${1 - gap}v${tall.toFixed(2)}h${gap - 1}z`;
   };

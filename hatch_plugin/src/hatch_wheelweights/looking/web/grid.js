@@ -14,8 +14,11 @@ export class Grid {
     this.active = 0;
     this.rows = new Map();
     this.isWaiting = false;
+    this.isPrinting = false;
     addEventListener("scroll", () => this.soon(), { passive: true });
-    addEventListener("resize", () => this.measure());
+    addEventListener("resize", () => {
+      if (!this.isPrinting) this.measure();
+    });
     body.addEventListener("keydown", (event) => {
       if (
         event.target.getAttribute("role") === "row" &&
@@ -50,7 +53,7 @@ export class Grid {
   }
 
   soon() {
-    if (this.isWaiting) return;
+    if (this.isWaiting || this.isPrinting) return;
     this.isWaiting = true;
     requestAnimationFrame(() => {
       this.isWaiting = false;
@@ -82,17 +85,25 @@ export class Grid {
     const row = this.draw(this.items[i]);
     row.setAttribute("aria-rowindex", i + 2);
     row.tabIndex = i === this.active ? 0 : -1;
-    row.style.top = `${i * this.height}px`;
+    row.style.setProperty("--top", `${i * this.height}px`);
     row.index = i;
     this.rows.set(i, row);
-    let after = null; // in order, for those who read the document
-    for (const other of this.body.children) {
-      if (other.index > i) {
-        after = other;
-        break;
-      }
-    }
+    let after = null; // in the order of the items, which screen readers follow
+    for (let last = this.body.lastChild; last?.index > i; last = last.previousSibling) after = last;
     this.body.insertBefore(row, after);
+  }
+
+  /** Draw all rows, or as many as are asked for: paper cannot be scrolled. Return how many are left out. */
+  beginPrint(most) {
+    this.isPrinting = true;
+    for (let i = 0; i < Math.min(most, this.items.length); i++) this.place(i);
+    this.body.style.height = "";
+    return Math.max(0, this.items.length - most);
+  }
+
+  endPrint() {
+    this.isPrinting = false;
+    this.measure();
   }
 
   focused(row) {

@@ -11,6 +11,7 @@ import { search } from "./search.js";
 import { counted } from "./words.js";
 
 const FIRST_ROWS = 30; // about as many are open at first
+const PRINTED_ROWS = 2000;
 
 const one = (selector) => document.querySelector(selector);
 const model = readModel(JSON.parse(one("#data").textContent));
@@ -114,6 +115,7 @@ function openDetails(item, { focus = false } = {}) {
   details.show(item.node ?? item, item.node ? item : null);
   document.body.classList.add("with-details");
   grid.measure();
+  grid.reveal(grid.active); // the bar can have become higher
   if (focus) panel.querySelector("h2").focus({ preventScroll: true });
 }
 
@@ -311,6 +313,11 @@ function start() {
 }
 
 addEventListener("hashchange", followAddress);
+addEventListener("beforeprint", () => {
+  const more = grid.beginPrint(PRINTED_ROWS);
+  one("#unprinted").textContent = more ? `${counted(more, "row")} more in the page` : "";
+});
+addEventListener("afterprint", () => grid.endPrint());
 addEventListener("keydown", (event) => {
   const isTyping = event.target.matches("input, select, textarea");
   if (event.key === "/" && !isTyping) {

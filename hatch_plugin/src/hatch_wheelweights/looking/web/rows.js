@@ -3,7 +3,7 @@
 import { copyAt, histogram, measureText, SHOWN, strip } from "./charts.js";
 import { html, svg } from "./elements.js";
 import { classAbove, hasWholes } from "./model.js";
-import { counted, countText, sizeText, valueText } from "./words.js";
+import { columnText, counted, countText, sizeText } from "./words.js";
 
 const CHART_HEIGHT = 20;
 const MAX_INDENT = 12;
@@ -30,13 +30,24 @@ function warning(text, title) {
   return html("span", { class: "warning", title }, text);
 }
 
+/** The note of a tensor, or that which all copies of one share. */
+function noted(tensors) {
+  const [{ note, isFaulty }] = tensors;
+  if (!note || tensors.some((tensor) => tensor.note !== note)) return null;
+  return html("span", { class: isFaulty ? "warning fault" : "note", title: note }, note);
+}
+
 function badges(item, isNode) {
   const { findings } = item.totals;
   const tensor = isNode ? (item.copies.length === 1 ? item.copies[0] : null) : item;
-  if (!tensor) return [findings > 0 && warning(counted(findings, "finding"))];
+  if (!tensor)
+    return [
+      findings > 0 && warning(counted(findings, "finding")),
+      item.copies.length > 0 && noted(item.copies),
+    ];
   return [
     tensor.findings.length > 0 && warning(findingText(tensor), tensor.findings.join("; ")),
-    tensor.note && html("span", { class: tensor.isFaulty ? "warning" : "note" }, tensor.note),
+    noted([tensor]),
   ];
 }
 
@@ -75,7 +86,7 @@ function sourceText(source) {
 function dtypeCell(dtype = "") {
   const [from, to] = dtype.split(" -> ");
   const made = cell("dtype", to ? [hidden(from), `→ ${to}`] : from);
-  if (to) made.title = dtype;
+  made.title = dtype;
   return made;
 }
 
@@ -90,11 +101,10 @@ function tensorName(tensor) {
 }
 
 function sizeCells(item, bytes, whole) {
-  if (!item.totals.tensors)
-    return [cell("bytes number", bytes ? sizeText(bytes) : ""), cell("share")];
-  const bar = html("span", { class: "bar" });
-  bar.style.setProperty("--share", whole ? Math.min(1, item.totals.bytes / whole) : 0);
-  return [cell("bytes number", sizeText(bytes)), cell("share", bar)];
+  const text = item.totals.tensors || bytes ? sizeText(bytes) : "";
+  const bar = item.totals.bytes > 0 && html("span", { class: "bar" });
+  if (bar) bar.style.setProperty("--share", Math.min(1, item.totals.bytes / whole));
+  return [cell("bytes number", text), cell("share", bar)];
 }
 
 /** A histogram of one tensor, or a strip over the copies of several. */
@@ -115,7 +125,7 @@ function chart(tensors, shown) {
 function statisticCells(statistics, tensors, shown) {
   const isWhole = tensors.length > 0 && hasWholes(tensors[0]);
   const numbers = NUMBERS.map((name) => {
-    const text = valueText(statistics?.[name], isWhole && name.endsWith("imum"));
+    const text = columnText(statistics?.[name], isWhole && name.endsWith("imum"));
     return cell(`${name} number statistic`, text);
   });
   return [chart(tensors, shown), ...numbers];

@@ -60,7 +60,7 @@ function measured([, name, sign, number, unit]) {
 }
 
 function testOf(word) {
-  const measure = word.match(MEASURE);
+  const measure = word.replace(/^[A-Z]/, (first) => first.toLowerCase()).match(MEASURE); // phones begin with a capital
   if (measure) return measured(measure);
   const sizes = word.match(SIZES);
   if (sizes && /[([x×,]/.test(word)) return shaped(sizes[1]);

@@ -1,4 +1,4 @@
-// How numbers are written; the same rules as in `looking/texts.py`.
+// How numbers are written. Sizes and counts follow the rules of `looking/texts.py`.
 
 const grouped = new Intl.NumberFormat("en");
 
@@ -6,10 +6,18 @@ const grouped = new Intl.NumberFormat("en");
 function scaled(amount, units) {
   let rest = amount;
   for (const unit of units.slice(0, -1)) {
-    if (rest < 999.5) return `${rest.toPrecision(3)}${unit}`;
+    if (rest < 999.5) return `${toEven(rest, rest.toPrecision(3))}${unit}`;
     rest /= 1000;
   }
-  return `${grouped.format(Number(rest.toFixed(2)))}${units.at(-1)}`;
+  const [whole, part] = toEven(rest, rest.toFixed(2)).split(".");
+  return `${grouped.format(whole)}.${part}${units.at(-1)}`;
+}
+
+/** A rounded number as Python rounds it: to the even digit where it is half way between two. */
+function toEven(number, text) {
+  const behind = number.toFixed(60).slice(text.length + (text.includes(".") ? 0 : 1)); // 60 digits are all
+  const last = Number(text.at(-1));
+  return /^50*$/.test(behind) && last % 2 ? text.slice(0, -1) + (last - 1) : text;
 }
 
 /** A number of bytes: `288 B`, `45.1 kB`. */
@@ -33,13 +41,23 @@ export function counted(number, noun) {
   return `${grouped.format(number)} ${noun}${number === 1 ? "" : "s"}`;
 }
 
-/** A measured value with three digits: `0.0412`, `-1.23e-5`; 0, and what is a whole number by its kind, as it is. */
+/** A measured value with three digits: `0.0412`, `3.40e38`; 0, and what is a whole number by its kind, as it is. */
 export function valueText(value, isWhole = false) {
   if (value === null || value === undefined) return "";
   if (typeof value === "string") return value;
   const size = Math.abs(value);
   if (!value || (isWhole && size < 1e7)) return `${value}`;
-  return size >= 1e5 || size < 1e-3 ? value.toExponential(2) : value.toPrecision(3);
+  return size >= 1000 || size < 1e-3 ? scientific(value) : value.toPrecision(3);
+}
+
+/** A measured value in a narrow column: a whole number of many digits, which comes as text, is cut to three. */
+export function columnText(value, isWhole = false) {
+  const isLong = typeof value === "string" && Number.isFinite(Number(value));
+  return isLong ? scientific(Number(value)) : valueText(value, isWhole);
+}
+
+function scientific(value) {
+  return value.toExponential(2).replace("e+", "e");
 }
 
 /** A part of a whole in per cent, never 0 or 100 unless it is. */
