@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hatch_wheelweights.errors import PYTHON
-from hatch_wheelweights.looking.page import html_page
+from hatch_wheelweights.looking.inspection.page import html_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Page
 
-    from hatch_wheelweights.looking.facts import FileFacts
+    from hatch_wheelweights.looking.inspection.facts import FileFacts
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SIZES = {"wide": (1280, 900), "narrow": (400, 800)}

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hatch_wheelweights.looking.single_page import joined, web_file
+from hatch_wheelweights.looking.inspection.page import web_file
+from hatch_wheelweights.looking.single_page import joined
 from hatch_wheelweights.looking.texts import human_count, human_size
 from making.looked import fact, looked, statistics, transformer
 from making.small_files import HOSTILE, HOSTILE_SHOWN

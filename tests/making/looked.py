@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 from hatch_wheelweights.checkpoint.module_classes import ModuleClass
-from hatch_wheelweights.looking.facts import FileFacts
-from hatch_wheelweights.looking.statistics import BINS, Statistics
-from hatch_wheelweights.looking.tensors import TensorFacts
+from hatch_wheelweights.looking.inspection.facts import FileFacts
+from hatch_wheelweights.looking.inspection.statistics import BINS, Statistics
+from hatch_wheelweights.looking.inspection.tensors import TensorFacts
 
 SHAPES = {"attention.query": (64, 64), "mlp.up": (256, 64), "mlp.down": (64, 256), "norm": (64,)}
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from hatch_wheelweights import open_checkpoint
-from hatch_wheelweights.looking.statistics import BINS, statistics_of
+from hatch_wheelweights.looking.inspection.statistics import BINS, statistics_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hatch_wheelweights.looking.statistics import Statistics
+    from hatch_wheelweights.looking.inspection.statistics import Statistics
 
 FLOATS = [
     "float16", "bfloat16", "float32", "float64",

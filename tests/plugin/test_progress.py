@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hatch_wheelweights import convert, diff, export, inspect
-from hatch_wheelweights.looking import statistics
+from hatch_wheelweights.looking.inspection import statistics
 from hatch_wheelweights.looking.verify import verify_file
 from hatch_wheelweights.looking.verify_package import verify_package
 from hatch_wheelweights.progress import advance, showing, working

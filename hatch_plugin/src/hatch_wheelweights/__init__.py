@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hatch_wheelweights.exporting import Export, export
     from hatch_wheelweights.forward import golden
     from hatch_wheelweights.looking.difference.diff import Difference, diff
-    from hatch_wheelweights.looking.inspection import Inspection, inspect
+    from hatch_wheelweights.looking.inspection.inspection import Inspection, inspect
     from hatch_wheelweights.looking.scaffold import scaffold
     from hatch_wheelweights.opening import Checkpoint, load_config, open_checkpoint
     from hatch_wheelweights.steps.pipeline import StateDict
@@ -55,7 +55,7 @@ _HOMES: Final = {
     "exporting": ("Export", "export"),
     "forward": ("golden",),
     "looking.difference.diff": ("Difference", "diff"),
-    "looking.inspection": ("Inspection", "inspect"),
+    "looking.inspection.inspection": ("Inspection", "inspect"),
     "looking.scaffold": ("scaffold",),
     "opening": ("Checkpoint", "load_config", "open_checkpoint"),
     "steps.pipeline": ("StateDict",),

@@ -165,7 +165,7 @@ def test_no_memory_is_told_in_one_line() -> None:
     done = python(
         """
 import sys
-from hatch_wheelweights.looking import inspect
+from hatch_wheelweights.looking.inspection import inspect
 from hatch_wheelweights.cli import main
 
 def inspect_file(*_):
@@ -183,7 +183,7 @@ def test_what_the_system_refuses_is_told_with_the_file() -> None:
     done = python(
         """
 import sys
-from hatch_wheelweights.looking import inspect
+from hatch_wheelweights.looking.inspection import inspect
 from hatch_wheelweights.cli import main
 
 def inspect_file(*_):

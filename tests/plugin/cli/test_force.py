@@ -92,12 +92,15 @@ def test_no_weights_are_replaced_by_a_text(command: list[str], there: str, force
 
 
 @pytest.mark.parametrize("command", TEXTS.values(), ids=TEXTS)
-def test_nor_what_only_bears_the_name_of_weights(command: list[str]) -> None:
-    Path("pointer.ckpt").write_text("oid sha256:0")
+@pytest.mark.parametrize("is_there", [True, False])
+def test_nor_does_a_text_get_a_name_of_weights(command: list[str], is_there: bool) -> None:
+    if is_there:
+        Path("pointer.ckpt").write_text("oid sha256:0")
     assert refused(*command, "pointer.ckpt", "--force") == (
-        "Error: pointer.ckpt: expected no file there, found a file with the suffix .ckpt\n"
+        "Error: pointer.ckpt: expected the name of a text, found one with the suffix .ckpt\n"
         "  Give another file to write to.\n"
     )
+    assert Path("pointer.ckpt").exists() == is_there
 
 
 # A command that is told to end

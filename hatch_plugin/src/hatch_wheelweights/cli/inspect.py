@@ -20,8 +20,8 @@ from hatch_wheelweights.options.model import ConversionOptions
 from wheelweights.errors import counted, printable
 
 if TYPE_CHECKING:
-    from hatch_wheelweights.looking.facts import FileFacts
-    from hatch_wheelweights.looking.terminal import Screen
+    from hatch_wheelweights.looking.inspection.facts import FileFacts
+    from hatch_wheelweights.looking.inspection.terminal import Screen
 
 __all__ = ["inspect"]
 
@@ -104,24 +104,24 @@ def inspect(  # noqa: PLR0917 (click passes them by name)
 def _look(
     file: str | None, package: str | None, options: ConversionOptions, find: str | None, *, statistics: bool
 ) -> FileFacts:
-    from hatch_wheelweights.looking.inspect import Wanted, inspect_file
+    from hatch_wheelweights.looking.inspection.inspect import Wanted, inspect_file
 
     wanted = Wanted(find, statistics=statistics)
     if file is not None:
         return inspect_file(file, options, wanted)
-    from hatch_wheelweights.looking.inspect_package import inspect_package
+    from hatch_wheelweights.looking.inspection.inspect_package import inspect_package
 
     return inspect_package(str(package), options, wanted)
 
 
 def _write_page(looked: FileFacts, path: str, read: str | None, *, force: bool) -> None:
-    from hatch_wheelweights.looking.page import html_page
+    from hatch_wheelweights.looking.inspection.page import html_page
 
     write_text(path, html_page(looked, FLAGS), read=read, force=force)
 
 
 def _say_json(looked: FileFacts) -> None:
-    from hatch_wheelweights.looking.document import json_document
+    from hatch_wheelweights.looking.inspection.document import json_document
     from hatch_wheelweights.looking.texts import json_of
 
     say(json_of(json_document(looked, FLAGS)))
@@ -129,7 +129,7 @@ def _say_json(looked: FileFacts) -> None:
 
 def _faults_in(looked: FileFacts) -> str:
     """Return how many tensors are not as they should be; nothing if all are."""
-    from hatch_wheelweights.looking.findings import findings
+    from hatch_wheelweights.looking.inspection.findings import findings
 
     tensors = [tensor for part in (looked, *looked.records) for tensor in part.looked_at]
     not_finite = sum(finding.is_fault for finding in findings(tensors))
@@ -139,14 +139,14 @@ def _faults_in(looked: FileFacts) -> str:
 
 
 def _show(looked: FileFacts, depth: int | None) -> None:
-    from hatch_wheelweights.looking.terminal import text_of
+    from hatch_wheelweights.looking.inspection.terminal import text_of
 
     show(text_of(looked, FLAGS, _screen(depth)))
 
 
 def _screen(depth: int | None) -> Screen:
     """Return what there is to write on: the terminal, or a page of 80 columns for a pipe."""
-    from hatch_wheelweights.looking.terminal import Screen
+    from hatch_wheelweights.looking.inspection.terminal import Screen
 
     is_terminal = sys.stdout is not None and sys.stdout.isatty()
     size = shutil.get_terminal_size((80, LINES))

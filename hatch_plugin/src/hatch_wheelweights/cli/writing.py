@@ -18,6 +18,7 @@ from wheelweights.formats import HEAD_BYTES, Format, format_of, what_it_is
 __all__ = ["check_record_output", "check_safetensors_output", "check_text_output", "write_text"]
 
 _TEXTS = {None, Format.EMPTY, Format.HTML, Format.JSON}  # what a file of text can be taken for
+_OTHER_FILE = "Give another file to write to."
 _WEIGHTS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".mpk", ".npz", ".whl", ".onnx", ".gguf")
 
 
@@ -55,7 +56,8 @@ def _check_output(path: str, suffix: str, wanted: Format, called: str, *, force:
 def check_text_output(path: str, *, read: str | None, force: bool) -> None:
     """Raise WheelweightsError where no text may be written; `read` is the path of the file that the text is about.
 
-    That is over the file that is read, over weights in any form, and, without `force`, over any file.
+    That is over the file that is read, over weights in any form, under a name that weights have, and, without `force`,
+    over any file.
     """
     target = Path(path)
     try:
@@ -64,12 +66,12 @@ def check_text_output(path: str, *, read: str | None, force: bool) -> None:
     except (OSError, ValueError) as error:
         raise _refused(path, error) from error
     head = _head(path)
-    if head is None:
-        return
-    if format_of(head) not in _TEXTS or target.suffix in _WEIGHTS:
-        found = what_it_is(head) if format_of(head) not in _TEXTS else f"a file with the suffix {target.suffix}"
-        raise _there(path, found, "Give another file to write to.")
-    if not force:
+    if head is not None and format_of(head) not in _TEXTS:
+        raise _there(path, what_it_is(head), _OTHER_FILE)
+    if target.suffix in _WEIGHTS:
+        fact = f"expected the name of a text, found one with the suffix {target.suffix}"
+        raise WheelweightsError(fact, path=path, remedy=_OTHER_FILE)
+    if head is not None and not force:
         raise _there(path, "one", "Replace it with --force, or give another file to write to.")
 
 

@@ -11,7 +11,6 @@ import hashlib
 import json
 import re
 from html import escape
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 from hatch_wheelweights.looking.texts import escaped_json
@@ -20,7 +19,7 @@ from wheelweights.errors import printable
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["joined", "json_element", "single_page", "web_file"]
+__all__ = ["joined", "json_element", "single_page"]
 
 _IMPORT: Final = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 _EXPORT: Final = re.compile(r"^export (?=(?:async )?(?:class|const|function)\b)", re.MULTILINE)
@@ -59,11 +58,6 @@ def joined(modules: Iterable[str]) -> str:
     """
     parts = (_EXPORT.sub("", _IMPORT.sub("", module)).strip() for module in modules)
     return '"use strict";\n(() => {\n' + "\n\n".join(parts) + "\n})();\n"
-
-
-def web_file(name: str) -> str:
-    """Return the text of a file of `web/`."""
-    return files("hatch_wheelweights.looking").joinpath("web", name).read_text(encoding="utf-8")
 
 
 def json_element(name: str, value: Any) -> str:

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from hatch_wheelweights.errors import CheckpointError, message, spelt
-from hatch_wheelweights.looking.tensors import dtype_totals
+from hatch_wheelweights.looking.inspection.tensors import dtype_totals
 from hatch_wheelweights.looking.texts import dtype_name, human_count, human_size, shortened
 from wheelweights.errors import backticked, counted, printable
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hatch_wheelweights.errors import Spelling
-    from hatch_wheelweights.looking.facts import FileFacts
-    from hatch_wheelweights.looking.tensors import TensorFacts, Totals
+    from hatch_wheelweights.looking.inspection.facts import FileFacts
+    from hatch_wheelweights.looking.inspection.tensors import TensorFacts, Totals
     from hatch_wheelweights.looking.verify import Verdict
 
 __all__ = [

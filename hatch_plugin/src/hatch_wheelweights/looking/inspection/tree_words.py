@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from hatch_wheelweights.checkpoint.module_classes import ModuleClass
     from hatch_wheelweights.errors import Spelling
-    from hatch_wheelweights.looking.statistics import Statistics
-    from hatch_wheelweights.looking.tensors import TensorFacts
-    from hatch_wheelweights.looking.tree import Node, TreeRow
+    from hatch_wheelweights.looking.inspection.statistics import Statistics
+    from hatch_wheelweights.looking.inspection.tensors import TensorFacts
+    from hatch_wheelweights.looking.inspection.tree import Node, TreeRow
 
 __all__ = ["class_text", "contents_text", "name_text", "node_note", "number_text", "share_text", "sparkline"]
 

@@ -9,10 +9,10 @@ import sys
 import pytest
 
 from hatch_wheelweights.errors import PYTHON
-from hatch_wheelweights.looking import outline
-from hatch_wheelweights.looking.facts import FileFacts
-from hatch_wheelweights.looking.tensors import TensorFacts
-from hatch_wheelweights.looking.terminal import Screen, text_of
+from hatch_wheelweights.looking.inspection import outline
+from hatch_wheelweights.looking.inspection.facts import FileFacts
+from hatch_wheelweights.looking.inspection.tensors import TensorFacts
+from hatch_wheelweights.looking.inspection.terminal import Screen, text_of
 from looking.commands import process, run, stdout
 from making.checkpoints import zip_checkpoint
 from making.pickles import ordered_dict, pickled, state_dict, tensor

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hatch_wheelweights.cli.flags import FLAGS
-from hatch_wheelweights.looking.page_data import HEIGHTS, groups_of, page_data
-from hatch_wheelweights.looking.statistics import BINS
+from hatch_wheelweights.looking.inspection.page_data import HEIGHTS, groups_of, page_data
+from hatch_wheelweights.looking.inspection.statistics import BINS
 from hatch_wheelweights.looking.texts import key_text
 from making.looked import fact, looked, statistics, transformer
 
 if TYPE_CHECKING:
-    from hatch_wheelweights.looking.facts import FileFacts
+    from hatch_wheelweights.looking.inspection.facts import FileFacts
 
 
 def data_of(facts: FileFacts) -> list[dict[str, Any]]:

@@ -12,15 +12,15 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hatch_wheelweights.checkpoint import collecting_later
-from hatch_wheelweights.looking.pooling import pooled
-from hatch_wheelweights.looking.tensors import Totals, is_float, totals_of
+from hatch_wheelweights.looking.inspection.pooling import pooled
+from hatch_wheelweights.looking.inspection.tensors import Totals, is_float, totals_of
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
     from hatch_wheelweights.checkpoint.module_classes import ModuleClass
-    from hatch_wheelweights.looking.statistics import Statistics
-    from hatch_wheelweights.looking.tensors import TensorFacts
+    from hatch_wheelweights.looking.inspection.statistics import Statistics
+    from hatch_wheelweights.looking.inspection.tensors import TensorFacts
 
 __all__ = ["MAX_DEPTH", "Node", "TreeRow", "module_tree", "rows_to_depth", "tensor_rows"]
 

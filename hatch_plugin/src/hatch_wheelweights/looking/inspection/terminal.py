@@ -11,10 +11,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from hatch_wheelweights.errors import spelt
-from hatch_wheelweights.looking.findings import findings
-from hatch_wheelweights.looking.texts import human_count, json_of, key_text, shortened, size_text, value_text
-from hatch_wheelweights.looking.tree import MAX_DEPTH, rows_to_depth, tensor_rows
-from hatch_wheelweights.looking.tree_words import (
+from hatch_wheelweights.looking.inspection.findings import findings
+from hatch_wheelweights.looking.inspection.tree import MAX_DEPTH, rows_to_depth, tensor_rows
+from hatch_wheelweights.looking.inspection.tree_words import (
     contents_text,
     name_text,
     node_note,
@@ -22,6 +21,7 @@ from hatch_wheelweights.looking.tree_words import (
     share_text,
     sparkline,
 )
+from hatch_wheelweights.looking.texts import human_count, json_of, key_text, shortened, size_text, value_text
 from hatch_wheelweights.looking.words import (
     SHOWN_RECORDS,
     contents_lines,
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
     from hatch_wheelweights.errors import Spelling
-    from hatch_wheelweights.looking.facts import FileFacts
-    from hatch_wheelweights.looking.statistics import Statistics
-    from hatch_wheelweights.looking.tree import Node, TreeRow
+    from hatch_wheelweights.looking.inspection.facts import FileFacts
+    from hatch_wheelweights.looking.inspection.statistics import Statistics
+    from hatch_wheelweights.looking.inspection.tree import Node, TreeRow
 
 __all__ = ["Screen", "text_of"]
 

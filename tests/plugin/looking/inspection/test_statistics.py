@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from hatch_wheelweights.checkpoint.tensors import LazyTensor
 from hatch_wheelweights.errors import CheckpointError
-from hatch_wheelweights.looking import statistics
-from hatch_wheelweights.looking.statistics import BINS, Statistics, statistics_of, times_read
+from hatch_wheelweights.looking.inspection import statistics
+from hatch_wheelweights.looking.inspection.statistics import BINS, Statistics, statistics_of, times_read
 from making.tensors import faulty, lazy
 from wheelweights.dtypes import DTYPES, numpy_dtype
 

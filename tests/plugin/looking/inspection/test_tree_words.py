@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 
 from hatch_wheelweights.checkpoint.module_classes import ModuleClass
 from hatch_wheelweights.errors import PYTHON
-from hatch_wheelweights.looking.tensors import TensorFacts
-from hatch_wheelweights.looking.texts import human_count
-from hatch_wheelweights.looking.tree import MAX_DEPTH, module_tree, rows_to_depth
-from hatch_wheelweights.looking.tree_words import (
+from hatch_wheelweights.looking.inspection.tensors import TensorFacts
+from hatch_wheelweights.looking.inspection.tree import MAX_DEPTH, module_tree, rows_to_depth
+from hatch_wheelweights.looking.inspection.tree_words import (
     class_text,
     contents_text,
     name_text,
@@ -22,6 +21,7 @@ from hatch_wheelweights.looking.tree_words import (
     share_text,
     sparkline,
 )
+from hatch_wheelweights.looking.texts import human_count
 from making.small_files import HOSTILE, HOSTILE_SHOWN
 
 

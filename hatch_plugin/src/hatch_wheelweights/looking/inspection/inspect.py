@@ -16,14 +16,14 @@ from hatch_wheelweights.checkpoint import Account, collecting_later
 from hatch_wheelweights.checkpoint.contents import naming
 from hatch_wheelweights.checkpoint.values import type_name
 from hatch_wheelweights.errors import CheckpointError, ConfigError, Fault, Text, Words
-from hatch_wheelweights.looking.facts import FileFacts
 from hatch_wheelweights.looking.files import kind_of, open_file, part_of_record, parts_in, require_checkpoint, size_of
-from hatch_wheelweights.looking.outline import holds, outline
+from hatch_wheelweights.looking.inspection.facts import FileFacts
+from hatch_wheelweights.looking.inspection.outline import holds, outline
+from hatch_wheelweights.looking.inspection.statistics import statistics_of, times_read
+from hatch_wheelweights.looking.inspection.table import table_of
+from hatch_wheelweights.looking.inspection.tensors import TensorFacts
 from hatch_wheelweights.looking.ready import part_note, ready
 from hatch_wheelweights.looking.record_tensors import tensors_of_record
-from hatch_wheelweights.looking.statistics import statistics_of, times_read
-from hatch_wheelweights.looking.table import table_of
-from hatch_wheelweights.looking.tensors import TensorFacts
 from hatch_wheelweights.looking.wheels import Wheel
 from hatch_wheelweights.opening import Checkpoint
 from hatch_wheelweights.options.model import TensorOptions
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from hatch_wheelweights.checkpoint import LazyTensor
     from hatch_wheelweights.checkpoint.module_classes import ModuleClass
-    from hatch_wheelweights.looking.statistics import Statistics
+    from hatch_wheelweights.looking.inspection.statistics import Statistics
     from hatch_wheelweights.options.model import ConversionOptions
     from hatch_wheelweights.steps.pipeline import StateDict
     from wheelweights import Record

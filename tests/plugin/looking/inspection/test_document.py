@@ -12,12 +12,12 @@ import hatch_wheelweights
 import wheelweights as ww
 from hatch_wheelweights.checkpoint.module_classes import ModuleClass
 from hatch_wheelweights.errors import PYTHON
-from hatch_wheelweights.looking.document import json_document
-from hatch_wheelweights.looking.facts import FileFacts
-from hatch_wheelweights.looking.tensors import TensorFacts
+from hatch_wheelweights.looking.inspection.document import json_document
+from hatch_wheelweights.looking.inspection.facts import FileFacts
+from hatch_wheelweights.looking.inspection.tensors import TensorFacts
 from making.small_files import small_checkpoint
 
-DOCUMENTATION = Path(__file__).parents[3] / "docs" / "inspect.md"
+DOCUMENTATION = Path(__file__).parents[4] / "docs" / "inspect.md"
 
 
 def keys_in(value: Any, names: set[str]) -> set[str]:

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from os.path import commonprefix
 from typing import TYPE_CHECKING, Any, Final
 
-from hatch_wheelweights.looking.findings import findings
-from hatch_wheelweights.looking.tensors import totals_of
+from hatch_wheelweights.looking.inspection.findings import findings
+from hatch_wheelweights.looking.inspection.tensors import totals_of
+from hatch_wheelweights.looking.inspection.tree_words import class_text
 from hatch_wheelweights.looking.texts import key_text, shape_text, shortened
-from hatch_wheelweights.looking.tree_words import class_text
 from hatch_wheelweights.looking.words import SHOWN_RECORDS, dtype_text, note
 from wheelweights.errors import printable
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
     from hatch_wheelweights.checkpoint.module_classes import ModuleClass
     from hatch_wheelweights.errors import Spelling
-    from hatch_wheelweights.looking.facts import FileFacts
-    from hatch_wheelweights.looking.statistics import Statistics
-    from hatch_wheelweights.looking.tensors import TensorFacts
-    from hatch_wheelweights.looking.tree import Node
+    from hatch_wheelweights.looking.inspection.facts import FileFacts
+    from hatch_wheelweights.looking.inspection.statistics import Statistics
+    from hatch_wheelweights.looking.inspection.tensors import TensorFacts
+    from hatch_wheelweights.looking.inspection.tree import Node
 
 __all__ = ["Group", "groups_of", "page_data"]
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from hatch_wheelweights.cli.flags import FLAGS
-from hatch_wheelweights.looking.page import SCRIPTS, STYLES, html_page
-from hatch_wheelweights.looking.single_page import joined, web_file
+from hatch_wheelweights.looking.inspection.page import SCRIPTS, STYLES, html_page, web_file
+from hatch_wheelweights.looking.single_page import joined
 from looking.commands import refusal, run, stdout
 from making.looked import fact, looked, transformer
 from making.small_files import HOSTILE, hostile_checkpoints, nested_checkpoint, small_checkpoint
 
-WEB = files("hatch_wheelweights.looking") / "web"
+WEB = files("hatch_wheelweights.looking.inspection") / "web"
 
 
 def page_of(*arguments: str) -> str:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import wheelweights as ww
-from hatch_wheelweights.looking.findings import findings
-from hatch_wheelweights.looking.inspect import Wanted, inspect_file
+from hatch_wheelweights.looking.inspection.findings import findings
+from hatch_wheelweights.looking.inspection.inspect import Wanted, inspect_file
 from hatch_wheelweights.options.model import ConversionOptions
 from looking.commands import run, stdout
 from making.checkpoints import zip_checkpoint

@@ -7,11 +7,11 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from hatch_wheelweights.errors import PYTHON
-from hatch_wheelweights.looking.document import json_document
-from hatch_wheelweights.looking.facts import FileFacts
-from hatch_wheelweights.looking.inspect import Wanted, inspect_file
-from hatch_wheelweights.looking.notebook import html_tree
-from hatch_wheelweights.looking.terminal import Screen, text_of
+from hatch_wheelweights.looking.inspection.document import json_document
+from hatch_wheelweights.looking.inspection.facts import FileFacts
+from hatch_wheelweights.looking.inspection.inspect import Wanted, inspect_file
+from hatch_wheelweights.looking.inspection.notebook import html_tree
+from hatch_wheelweights.looking.inspection.terminal import Screen, text_of
 from hatch_wheelweights.options.model import ConversionOptions
 from hatch_wheelweights.options.reading import keywords_of, read_keywords
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hatch_wheelweights.looking.table import table_of
+from hatch_wheelweights.looking.inspection.table import table_of
 from hatch_wheelweights.options.model import ConversionOptions
 from hatch_wheelweights.options.table import load
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hatch_wheelweights.checkpoint.module_classes import ModuleClass
-from hatch_wheelweights.looking.tensors import TensorFacts, Totals, dtype_totals
-from hatch_wheelweights.looking.tree import MAX_DEPTH, Node, module_tree, rows_to_depth
+from hatch_wheelweights.looking.inspection.tensors import TensorFacts, Totals, dtype_totals
+from hatch_wheelweights.looking.inspection.tree import MAX_DEPTH, Node, module_tree, rows_to_depth
 
 
 def facts(

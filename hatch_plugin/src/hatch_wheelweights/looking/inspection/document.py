@@ -7,17 +7,17 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from hatch_wheelweights.errors import spelt
-from hatch_wheelweights.looking.findings import findings
-from hatch_wheelweights.looking.tensors import dtype_totals
+from hatch_wheelweights.looking.inspection.findings import findings
+from hatch_wheelweights.looking.inspection.tensors import dtype_totals
 from hatch_wheelweights.looking.texts import MAX_KEY_CHARACTERS, is_beyond_64_bits, shortened
 from wheelweights.plain import is_mapping, is_sequence
 
 if TYPE_CHECKING:
     from hatch_wheelweights.errors import Spelling
-    from hatch_wheelweights.looking.facts import FileFacts
-    from hatch_wheelweights.looking.statistics import Statistics
-    from hatch_wheelweights.looking.tensors import TensorFacts
-    from hatch_wheelweights.looking.tree import Node
+    from hatch_wheelweights.looking.inspection.facts import FileFacts
+    from hatch_wheelweights.looking.inspection.statistics import Statistics
+    from hatch_wheelweights.looking.inspection.tensors import TensorFacts
+    from hatch_wheelweights.looking.inspection.tree import Node
 
 __all__ = ["json_document"]
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from hatch_wheelweights.looking.tensors import NOTHING, totals_of
-from hatch_wheelweights.looking.tree import module_tree
+from hatch_wheelweights.looking.inspection.tensors import NOTHING, totals_of
+from hatch_wheelweights.looking.inspection.tree import module_tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hatch_wheelweights.checkpoint.module_classes import ModuleClass
     from hatch_wheelweights.errors import CheckpointError, Option
-    from hatch_wheelweights.looking.tensors import TensorFacts, Totals
-    from hatch_wheelweights.looking.tree import Node
+    from hatch_wheelweights.looking.inspection.tensors import TensorFacts, Totals
+    from hatch_wheelweights.looking.inspection.tree import Node
     from wheelweights.parts import Part
 
 __all__ = ["FileFacts"]

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hatch_wheelweights.checkpoint import LazyTensor
-from hatch_wheelweights.looking.pooling import pooled
-from hatch_wheelweights.looking.statistics import Statistics, statistics_of
+from hatch_wheelweights.looking.inspection.pooling import pooled
+from hatch_wheelweights.looking.inspection.statistics import Statistics, statistics_of
 
 VALUES = st.floats(-1e6, 1e6) | st.sampled_from([0.0, float("nan"), float("inf")])
 

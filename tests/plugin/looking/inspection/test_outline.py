@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hatch_wheelweights.checkpoint import Account, LazyTensor
-from hatch_wheelweights.looking import outline as module
-from hatch_wheelweights.looking.outline import outline
+from hatch_wheelweights.looking.inspection import outline as module
+from hatch_wheelweights.looking.inspection.outline import outline
 
 if TYPE_CHECKING:
     import pytest

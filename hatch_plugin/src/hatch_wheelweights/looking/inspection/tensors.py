@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hatch_wheelweights.looking.statistics import Statistics
+    from hatch_wheelweights.looking.inspection.statistics import Statistics
 
 __all__ = ["NOTHING", "TensorFacts", "Totals", "dtype_totals", "is_float", "is_parameter", "totals_of"]
 

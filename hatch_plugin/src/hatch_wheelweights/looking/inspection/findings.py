@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from hatch_wheelweights.looking.tensors import is_float
+from hatch_wheelweights.looking.inspection.tensors import is_float
 from wheelweights.errors import backticked, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from hatch_wheelweights.looking.tensors import TensorFacts
+    from hatch_wheelweights.looking.inspection.tensors import TensorFacts
 
 __all__ = ["Finding", "findings"]
 

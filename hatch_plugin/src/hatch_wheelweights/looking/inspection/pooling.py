@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from hatch_wheelweights.looking.statistics import Statistics
+from hatch_wheelweights.looking.inspection.statistics import Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,9 +11,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from hatch_wheelweights.errors import PYTHON, spelt
+from hatch_wheelweights.looking.inspection.tree import TreeRow, rows_to_depth
+from hatch_wheelweights.looking.inspection.tree_words import contents_text, name_text, node_note
 from hatch_wheelweights.looking.texts import size_text
-from hatch_wheelweights.looking.tree import TreeRow, rows_to_depth
-from hatch_wheelweights.looking.tree_words import contents_text, name_text, node_note
 from hatch_wheelweights.looking.words import contents_lines, kind_line, many, problem_text, unread_lines
 from wheelweights.errors import printable
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from hatch_wheelweights.errors import Spelling
-    from hatch_wheelweights.looking.facts import FileFacts
+    from hatch_wheelweights.looking.inspection.facts import FileFacts
 
 __all__ = ["html_tree"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hatch_wheelweights.looking import installed
-from hatch_wheelweights.looking.facts import FileFacts
 from hatch_wheelweights.looking.files import require_checkpoint
-from hatch_wheelweights.looking.inspect import record_facts
+from hatch_wheelweights.looking.inspection.facts import FileFacts
+from hatch_wheelweights.looking.inspection.inspect import record_facts
 
 if TYPE_CHECKING:
-    from hatch_wheelweights.looking.inspect import Wanted
+    from hatch_wheelweights.looking.inspection.inspect import Wanted
     from hatch_wheelweights.options.model import ConversionOptions
 
 __all__ = ["inspect_package"]

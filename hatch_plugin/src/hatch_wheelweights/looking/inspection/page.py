@@ -7,12 +7,13 @@ they are in sight. Without a script, the page has the tree of a notebook.
 from __future__ import annotations
 
 from html import escape
+from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 from hatch_wheelweights.errors import spelt
-from hatch_wheelweights.looking.notebook import html_tree
-from hatch_wheelweights.looking.page_data import groups_of, page_data
-from hatch_wheelweights.looking.single_page import joined, json_element, single_page, web_file
+from hatch_wheelweights.looking.inspection.notebook import html_tree
+from hatch_wheelweights.looking.inspection.page_data import groups_of, page_data
+from hatch_wheelweights.looking.single_page import joined, json_element, single_page
 from hatch_wheelweights.looking.texts import json_of, key_text, value_text
 from hatch_wheelweights.looking.words import SHOWN_RECORDS, contents_lines, kind_line, problem_text, unshown_line
 from wheelweights.errors import counted, printable
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from hatch_wheelweights.errors import Spelling
-    from hatch_wheelweights.looking.facts import FileFacts
+    from hatch_wheelweights.looking.inspection.facts import FileFacts
 
-__all__ = ["SCRIPTS", "STYLES", "html_page"]
+__all__ = ["SCRIPTS", "STYLES", "html_page", "web_file"]
 
 STYLES: Final = ("page.css", "table.css", "details.css", "media.css")
 SCRIPTS: Final = (  # each after those that it imports
@@ -37,6 +38,11 @@ def html_page(facts: FileFacts, spelling: Spelling) -> str:
     body = "\n".join(_body(facts, spelling))
     style = "\n".join(map(web_file, STYLES))
     return single_page(facts.path, body, style=style, script=joined(map(web_file, SCRIPTS)))
+
+
+def web_file(name: str) -> str:
+    """Return the text of a file of `web/`."""
+    return files("hatch_wheelweights.looking.inspection").joinpath("web", name).read_text(encoding="utf-8")
 
 
 def _body(facts: FileFacts, spelling: Spelling) -> Iterator[str]:
