@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,11 @@ def test_no_name_of_a_file_reaches_the_page_unescaped() -> None:
         assert r"alert(1)\u003c/script\u003e" in page
         assert "<script>alert" not in page
         assert all(line.isprintable() for line in page.splitlines())
+
+
+def test_what_cannot_be_read_is_told_first() -> None:
+    page = html_page(looked(fact("a"), replace(fact("b"), fault="reaches past its storage", nbytes=None)), FLAGS)
+    assert "<li>1 tensor cannot be read: `b` reaches past its storage</li>" in page
 
 
 def test_names_in_the_data_are_shown_as_a_table_shows_them() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -30,6 +31,17 @@ def test_pooled_statistics_are_those_of_all_values(parts: list[np.ndarray]) -> N
     for mine, whole in ((found.mean, expected.mean), (found.std, expected.std)):
         assert (mine is None) == (whole is None)
         assert mine is None or whole is None or math.isclose(mine, whole, rel_tol=1e-6, abs_tol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [1e300, 1e160, 1e-160, 1e-300])
+def test_no_magnitude_is_too_large_or_too_small(factor: float) -> None:
+    parts = [np.array([1.0, -2.0, 3.0]) * factor, np.array([4.0, 5.0]) * factor]
+    found, expected = pooled(map(statistics, parts)), statistics(np.concatenate(parts))
+    assert found is not None
+    assert found.mean is not None
+    assert found.std is not None
+    assert math.isclose(found.mean, expected.mean or 0, rel_tol=1e-12)
+    assert math.isclose(found.std, expected.std or 0, rel_tol=1e-12)
 
 
 def test_nothing_has_no_statistics() -> None:

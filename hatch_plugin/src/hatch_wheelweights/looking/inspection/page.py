@@ -15,7 +15,14 @@ from hatch_wheelweights.looking.inspection.notebook import html_tree
 from hatch_wheelweights.looking.inspection.page_data import groups_of, page_data
 from hatch_wheelweights.looking.single_page import joined, json_element, single_page
 from hatch_wheelweights.looking.texts import json_of, key_text, value_text
-from hatch_wheelweights.looking.words import SHOWN_RECORDS, contents_lines, kind_line, problem_text, unshown_line
+from hatch_wheelweights.looking.words import (
+    SHOWN_RECORDS,
+    contents_lines,
+    kind_line,
+    problem_text,
+    unread_lines,
+    unshown_line,
+)
 from wheelweights.errors import counted, printable
 
 if TYPE_CHECKING:
@@ -71,7 +78,7 @@ def _header(facts: FileFacts, heading: str) -> Iterator[str]:
 
 def _said(facts: FileFacts, spelling: Spelling) -> Iterator[str]:
     """Yield what there is to say besides the tensors: what matters most as it is, the rest folded."""
-    yield from _texts("warnings", facts.warnings, spelling)
+    yield from _texts("warnings", (*facts.warnings, *unread_lines(facts, spelling)), spelling)
     if facts.problem is not None and not facts.added:
         yield f"<pre>{escape(problem_text(facts.problem, spelling))}</pre>"
     folded = [block for block in _folded(facts, spelling) if block]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from hatch_wheelweights.looking.inspection.statistics import Statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["pooled"]
 
@@ -39,18 +39,28 @@ def pooled(statistics: Iterable[Statistics | None]) -> Statistics | None:
     )
 
 
-def _moments(statistics: Iterable[Statistics]) -> tuple[float | None, float | None]:
+def _moments(statistics: Sequence[Statistics]) -> tuple[float | None, float | None]:
+    """Return mean and standard deviation, computed of numbers scaled by a power of two: squares stay within float64."""
+    ends = [abs(end) for each in statistics for end in (each.minimum, each.maximum) if end is not None]
+    exponent = math.frexp(float(max(ends, default=0)))[1]
     count, mean, squares = 0, 0.0, 0.0
     for each in statistics:
         finite = each.values - each.nans - each.infinities
         if each.mean is None or not finite:
             continue
-        difference = each.mean - mean
+        difference = math.ldexp(each.mean, -exponent) - mean
         both = count + finite
-        spread = 0.0 if each.std is None else each.std * each.std * (finite - 1)
-        squares += spread + difference * difference * count * (finite / both)
+        std = 0.0 if each.std is None else math.ldexp(each.std, -exponent)
+        squares += std * std * (finite - 1) + difference * difference * count * (finite / both)
         mean += difference * (finite / both)
         count = both
     if not count:
         return None, None
-    return mean, math.sqrt(squares / (count - 1)) if count > 1 else None
+    return math.ldexp(mean, exponent), _scaled(math.sqrt(squares / (count - 1)), exponent) if count > 1 else None
+
+
+def _scaled(number: float, exponent: int) -> float:
+    try:
+        return math.ldexp(number, exponent)
+    except OverflowError:  # a deviation can be larger than float64 where all values are within it
+        return math.inf
