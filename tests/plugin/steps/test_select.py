@@ -239,6 +239,20 @@ def test_says_that_only_the_state_of_training_is_there(tree, found):
     )
 
 
+def test_the_state_of_random_numbers_beside_a_model_does_not_make_the_root_one():
+    random = sealed("uint8", (5056,))
+    saved = {"model": {"w": T}, "optimizer": OPTIMIZER, "epoch": 3, "rng_state": random}
+    assert _refusal(saved) == (
+        "expected a state_dict, found `epoch` (int), `model` (1 tensor), `optimizer` (state of an optimizer), "
+        "`rng_state` (tensor)\n"
+        '  Pass top_level_key="model".'
+    )
+    assert _keys(saved, "model") == ["w"]
+    assert _keys({"w": random, "step": 3}) == ["w"]  # bytes are weights where nothing else could be meant
+    assert _keys({"w": random, "model": {"w": T}}) == ["w", "model.w"]  # nothing but tensors
+    assert _keys({"w": T, "rng_state": random, "model": {"w": T}, "step": 3}) == ["w", "rng_state", "model.w"]
+
+
 def test_a_module_of_the_optimizers_package_is_a_model():
     averaged = Opaque(
         "torch.optim.swa_utils", "AveragedModel", state={"_parameters": {"w": T}, "_buffers": {}, "_modules": {}}

@@ -118,9 +118,14 @@ def _remedy_below(part: Survey, above: Sequence[str]) -> Do | Set | None:
 
 
 def _require_state_dict(part: Survey) -> None:
-    """Raise CheckpointError unless the root holds a tensor directly, or nothing but tensors below several names."""
+    """Raise CheckpointError unless the root holds a tensor directly, or nothing but tensors below several names.
+
+    Bytes beside what could be meant are no such tensor, but the state of a generator of random numbers.
+    """
     children = part.parts(part.root)
-    if _has_direct_tensor(part.root, part) or is_module(part.root):
+    if is_module(part.root) or (
+        _has_direct_tensor(part.root, part) and not (_holds_bytes_alone(children) and _candidates(part))
+    ):
         return
     # One dict in another is a state_dict in its wrapper; a list of tensors has no other name than its key
     if _wrapped(part.root, part) is not None or not _all_tensors(part.root, part):
@@ -262,6 +267,10 @@ def _is_whole_model(node: Any, _: Survey) -> bool:
 
 def _holds_tensor(node: Any, part: Survey) -> bool:
     return not is_module(node) and _has_direct_tensor(node, part)
+
+
+def _holds_bytes_alone(children: dict[str, Any]) -> bool:
+    return all(value.dtype == "uint8" for value in children.values() if isinstance(value, LazyTensor))
 
 
 def _has_direct_tensor(node: Any, part: Survey) -> bool:
