@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -72,6 +73,15 @@ def test_lines_keep_to_the_width_but_names_are_never_cut() -> None:
     key = "x" * 300
     write("model.pt", zip_checkpoint(pickled(ordered_dict({key: tensor()}))))
     assert f"{key}  (4,) float32       4  16 B\n" in stdout("inspect", "model.pt")
+
+
+def test_tensors_beside_a_state_dict_are_shown_in_ten_lines_and_the_others_counted() -> None:
+    facts = model("w")
+    beside = tuple(replace(facts.tensors[0], key=f"{key}.x", source=f"{key}.x") for key in "abcdefghijklm")
+    lines = text_of(replace(facts, beside=beside), PYTHON, Screen()).splitlines()
+    at = lines.index("Beside the state_dict")
+    assert [line.split()[0] for line in lines[at + 2 :]] == [*"abcdefghij", "and"]
+    assert lines[-1] == "  and 3 more"
 
 
 def test_what_is_beside_a_state_dict_is_shown_in_ten_lines() -> None:

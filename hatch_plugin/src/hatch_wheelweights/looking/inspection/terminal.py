@@ -140,12 +140,17 @@ def _beside(facts: FileFacts, spelling: Spelling, screen: Screen, most: int | No
     if facts.find is not None:
         return _lines(tensor_rows(facts.beside), spelling, screen)
     if most is None:
-        return _lines(_first_level(facts.beside_tree, screen), spelling, screen)
+        return _first_level(facts.beside_tree, spelling, screen)
     return _tree(facts.beside_tree, spelling, screen, most, frozenset(facts.state_dicts))
 
 
-def _first_level(root: Node, screen: Screen) -> list[TreeRow]:
-    return list(islice(rows_to_depth(root, screen.depth or 1), SHOWN_PAIRS if screen.depth is None else None))
+def _first_level(root: Node, spelling: Spelling, screen: Screen) -> list[str]:
+    """Return the lines of the first nodes of a tree, and how many more there are; all if a depth is asked for."""
+    if screen.depth is not None:
+        return _lines(list(rows_to_depth(root, screen.depth)), spelling, screen)
+    lines = _lines(list(islice(rows_to_depth(root, 1), SHOWN_PAIRS)), spelling, screen)
+    unshown = len(root.children) - SHOWN_PAIRS
+    return [*lines, *([f"and {unshown:,} more"] if unshown > 0 else [])]
 
 
 def _titled(title: str, lines: list[str], screen: Screen) -> list[str]:
