@@ -32,6 +32,20 @@ CHECKPOINTS = {
 }
 
 
+def test_a_file_with_several_parts_gets_lines_for_each(
+    new_project: Callable[..., Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = new_project(record="")
+    parts = {"generator": ordered_dict({"w": tensor()}), "critic": ordered_dict({"x": tensor()}), "step": 4}
+    (project.root / "weights" / "gan.pt").write_bytes(zip_checkpoint(pickled(parts)))
+    monkeypatch.chdir(project.root)
+    pasted = stdout("inspect", "weights/gan.pt").partition("In pyproject.toml\n")[2]
+    with Path("pyproject.toml").open("a") as pyproject:
+        pyproject.write(f"\n{pasted}")
+    records = [member for member in members(project.wheel()) if member.endswith(".mpk")]
+    assert sorted(records) == ["demo/gan-critic.mpk", "demo/gan-generator.mpk"]
+
+
 @pytest.mark.parametrize("layout", ["src", "flat"])
 @pytest.mark.parametrize("file", CHECKPOINTS)
 def test_the_lines_build(

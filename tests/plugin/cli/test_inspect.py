@@ -159,6 +159,17 @@ In the file
 
 Other values
   step  int 4
+
+In pyproject.toml
+  [[tool.hatch.build.hooks.wheelweights.records]]
+  source = "two.pt"
+  output = "src/my_package/two-a.mpk"
+  top-level-key = "a"
+
+  [[tool.hatch.build.hooks.wheelweights.records]]
+  source = "two.pt"
+  output = "src/my_package/two-b.mpk"
+  top-level-key = "b"
 """
     )
 

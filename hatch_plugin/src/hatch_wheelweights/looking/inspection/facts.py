@@ -39,7 +39,8 @@ class FileFacts:
     the file that are not in the state_dict (with `find`, those whose key matches it), `beside_modules` the classes of
     modules there, and `rest` its other values, by the keys that lead to them; `is_cut` tells that there are more.
 
-    `table` are the lines of pyproject.toml that ask for a record of the file; none where the conversion would fail.
+    `table` are the lines of pyproject.toml that ask for a record of the file, or of each part that could be meant; none
+    where the conversion would fail.
     """
 
     path: str

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from hatch_wheelweights.checkpoint import LazyTensor
     from hatch_wheelweights.checkpoint.module_classes import ModuleClass
     from hatch_wheelweights.looking.inspection.statistics import Statistics
+    from hatch_wheelweights.looking.ready import Ready
     from hatch_wheelweights.options.model import ConversionOptions
     from hatch_wheelweights.steps.pipeline import StateDict
     from wheelweights import Record
@@ -48,6 +49,7 @@ __all__ = ["Wanted", "inspect_file", "record_facts"]
 
 MAX_TOP_LEVEL: Final = 10_000
 MAX_NBYTES: Final = 1 << 63
+MAX_TABLES: Final = 4
 _CUT: Final = "the file holds more than is listed here"
 
 
@@ -141,7 +143,9 @@ def _of_checkpoint(checkpoint: Checkpoint, path: str, options: ConversionOptions
         if options.top_level_key or _holds_state_dict(checkpoint, options):
             raise
         parts = likely_parts(checkpoint.tree, Account(checkpoint.size))
-        facts = _with_problem(replace(facts, state_dicts=tuple(map(".".join, parts))), problem, checkpoint)
+        tables = _tables(checkpoint, path, options, parts)
+        facts = replace(facts, state_dicts=tuple(map(".".join, parts)), table=tables)
+        facts = _with_problem(facts, problem, checkpoint)
         facts = _with_the_rest(facts, checkpoint, None, wanted)
         checkpoint.check_unchanged()
         return facts
@@ -149,19 +153,39 @@ def _of_checkpoint(checkpoint: Checkpoint, path: str, options: ConversionOptions
     if taken.problem is not None:
         facts = _with_problem(facts, taken.problem, checkpoint)
     note = part_note(taken.added)
-    lost = taken.tensors.report.fault
-    is_whole = lost is None and all(tensor.fault is None for tensor in taken.tensors.values())
     facts = replace(
         _with_classes(facts, checkpoint, taken.options),
         added=taken.added,
         notes=(*((note,) if note else ()), *facts.notes),
-        table=table_of(path, taken.options) if is_whole and taken.tensors else (),
+        table=_table(taken, path),
     )
     key = taken.options.top_level_key
     if key:
         facts = _with_the_rest(facts, checkpoint, _path(key), Wanted(wanted.find))
     checkpoint.check_unchanged()  # statistics read twice
     return facts
+
+
+def _table(taken: Ready[ConversionOptions], path: str, part: str = "") -> tuple[str, ...]:
+    """Return the lines for pyproject.toml; none where the conversion would fail."""
+    tensors = taken.tensors
+    is_whole = tensors.report.fault is None and all(tensor.fault is None for tensor in tensors.values())
+    return table_of(path, taken.options, part) if is_whole and tensors else ()
+
+
+def _tables(
+    checkpoint: Checkpoint, path: str, options: ConversionOptions, parts: Iterable[tuple[str, ...]]
+) -> tuple[str, ...]:
+    """Return the lines for a record of each of the first parts that could be meant."""
+    lines: list[str] = []
+    for part in islice(parts, MAX_TABLES):
+        try:
+            taken = ready(checkpoint, replace(options, top_level_key=part))
+        except WheelweightsError:  # this part is no state_dict after all
+            continue
+        table = _table(taken, path, ".".join(part))
+        lines += ["", *table] if lines and table else table
+    return tuple(lines)
 
 
 def _with_classes(facts: FileFacts, checkpoint: Checkpoint, options: TensorOptions) -> FileFacts:

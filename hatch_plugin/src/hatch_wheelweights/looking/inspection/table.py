@@ -27,16 +27,20 @@ __all__ = ["table_of"]
 PROJECT: Final = "pyproject.toml"
 NO_PACKAGE: Final = "my_package"
 _OTHER_FOLDERS: Final = {"tests", "test", "docs", "examples", "benchmarks"}
-_ODD: Final = re.compile(r'[<>:"|?*{}\\\s]')
+_ODD: Final = re.compile(r'[<>:"|?*{}/\\\s]')
 
 
-def table_of(path: str, options: ConversionOptions) -> tuple[str, ...]:
-    """Return the lines of the table; none for a path that the table cannot name."""
+def table_of(path: str, options: ConversionOptions, part: str = "") -> tuple[str, ...]:
+    """Return the lines of the table; none for a path that the table cannot name.
+
+    `part` tells the records of one file apart: it is added to the name of the output.
+    """
     file = Path(path).absolute()
     root = next((folder for folder in file.parents if (folder / PROJECT).is_file()), None)
     folder = root or (Path.cwd() if file.is_relative_to(Path.cwd()) else file.parent)
     source = file.relative_to(folder).as_posix()
-    name = STEM if glob.has_magic(source) else _ODD.sub("_", stem_of(file.name))
+    stem = STEM if glob.has_magic(source) else _ODD.sub("_", stem_of(file.name))
+    name = "-".join(filter(None, (stem, _ODD.sub("_", part))))
     output = f"{_package(root) if root else f'src/{NO_PACKAGE}'}/{name}.mpk"
     given = {field.name: getattr(options, field.name) for field in fields(ConversionOptions)}
     record = RecordOptions(source=glob.escape(source), output=output, **given)

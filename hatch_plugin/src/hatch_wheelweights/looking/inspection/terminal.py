@@ -131,7 +131,7 @@ def _after(facts: FileFacts, spelling: Spelling, screen: Screen) -> list[list[st
         blocks.append(_titled("Configuration", [f"  {line}" for line in json_of(facts.config).split("\n")], screen))
     metadata = {name: shortened(value_text(value)) for name, value in facts.other_metadata.items()}
     blocks.append(_titled("Metadata", _pairs(metadata, screen), screen))
-    blocks.append(_titled("In pyproject.toml", [f"  {printable(line)}" for line in facts.table], screen))
+    blocks.append(_titled("In pyproject.toml", [f"  {printable(line)}".rstrip() for line in facts.table], screen))
     return [block for block in blocks if block]
 
 
