@@ -48,6 +48,10 @@ def test_a_root_that_holds_nothing_is_a_value_itself() -> None:
     assert of(leaf()) == ([""], {})
 
 
+def test_of_two_things_under_one_key_neither_vanishes() -> None:
+    assert of({"1": leaf(), 1: leaf(), "n": 2, b"n": 3}) == (["1", "1 (2)"], {"n": "int 2", "n (2)": "int 3"})
+
+
 def test_what_is_gathered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_ENTRIES", 5)
     found = outline({str(i): leaf() for i in range(20)}, None, Account(1 << 20))

@@ -58,6 +58,7 @@ class _Walk:
     without: tuple[str, ...] | None
     visited: int = 0
     entered: dict[int, str] = field(default_factory=dict[int, str])
+    times: dict[str, int] = field(default_factory=dict[str, int])  # that a key was found
 
     def enter(self, node: Any, path: tuple[str, ...] | None, prefix: str, depth: int) -> None:
         """Gather what a container holds; `path` is None once it has left that of the part which is left out."""
@@ -85,12 +86,18 @@ class _Walk:
 
     def leaf(self, key: str, value: Any) -> None:
         """Gather a value that is not entered."""
+        key = self.distinct(key)
         if isinstance(value, LazyTensor):
-            self.found.tensors.setdefault(key, value)
+            self.found.tensors[key] = value
         else:
             seen = self.entered.get(id(value))
             same = None if seen is None else f"the same as {backticked(seen) if seen else 'the root'}"
-            self.found.values.setdefault(key, same or self.holds(value))
+            self.found.values[key] = same or self.holds(value)
+
+    def distinct(self, key: str) -> str:
+        """Return a key, numbered from the second time on: 1 and "1" are two keys of a dict."""
+        self.times[key] = times = self.times.get(key, 0) + 1
+        return key if times == 1 else f"{key} ({times})"
 
     def children(self, node: Any) -> Iterable[tuple[Any, Any]] | None:
         below = children_of(node, whole_model=True)
