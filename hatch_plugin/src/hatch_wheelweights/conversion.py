@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,11 +17,11 @@ from hatch_wheelweights._version import __version__
 from hatch_wheelweights.checkpoint import naming
 from hatch_wheelweights.checkpoint.tensors import bytes_to_read
 from hatch_wheelweights.deflate import crc32
-from hatch_wheelweights.errors import Option
 from hatch_wheelweights.goldens import golden_is_current, golden_output, plan_golden, write_golden
 from hatch_wheelweights.opening import open_checkpoint
-from hatch_wheelweights.options.model import ConversionOptions, RecordOptions, specs
+from hatch_wheelweights.options.model import ConversionOptions, RecordOptions
 from hatch_wheelweights.options.reading import keywords_of, read_keywords
+from hatch_wheelweights.options.table import chosen
 from hatch_wheelweights.options.toml import toml_name
 from hatch_wheelweights.progress import working
 from hatch_wheelweights.steps.finite import NonFinite
@@ -229,8 +229,8 @@ def _metadata(
         "generator": GENERATOR,
         "source": {"name": checkpoint.path.name, "sha256": _NO_DIGEST, "format": checkpoint.kind},
     }
-    if chosen := _options(options):
-        metadata["options"] = chosen
+    if given := _options(options):
+        metadata["options"] = given
     if configuration is not None:
         metadata["config"] = configuration.value
     if options.metadata:
@@ -240,11 +240,4 @@ def _metadata(
 
 def _options(options: ConversionOptions) -> dict[str, Any]:
     """Return the options that are not at their default, as the table in pyproject.toml has them."""
-    default = ConversionOptions()
-    chosen = {
-        Option(field.name): getattr(options, field.name)
-        for field in fields(ConversionOptions)
-        if field.name not in _NOT_OPTIONS and getattr(options, field.name) != getattr(default, field.name)
-    }
-    known = specs(ConversionOptions)
-    return {toml_name(name): known[name].kind.plain(value) for name, value in chosen.items()}
+    return {toml_name(option): value for option, value in chosen(options).items() if option not in _NOT_OPTIONS}

@@ -459,7 +459,8 @@ def test_a_wheel_leads_to_its_only_record_or_to_the_one_that_is_named() -> None:
     with pytest.raises(ww.WheelweightsError) as caught:
         hw.scaffold(path)
     assert str(caught.value) == (
-        f"{path}: expected one record, found `demo/1.mpk`, `demo/2.mpk`\n  Name one of them: {path}/demo/1.mpk"
+        f"{path}: expected a wheel with one record, found 2: `demo/1.mpk`, `demo/2.mpk`\n"
+        f"  Name one of them: {path}/demo/1.mpk"
     )
     named = hw.scaffold(f"{path}/demo/1.mpk")
     assert "class Net:" in named

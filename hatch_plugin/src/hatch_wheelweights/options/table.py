@@ -6,11 +6,10 @@ together. Which files are meant is the business of `paths`.
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
 from hatch_wheelweights.errors import Faults, Option, Place
-from hatch_wheelweights.options.model import HookOptions, RecordOptions, specs
+from hatch_wheelweights.options.model import ConversionOptions, HookOptions, RecordOptions, specs
 from hatch_wheelweights.options.paths import check_golden, check_output, check_records, check_source
 from hatch_wheelweights.options.reading import read_values
 from hatch_wheelweights.options.toml import TABLE, TOML, toml_name
@@ -19,8 +18,6 @@ from wheelweights.plain import is_mapping, is_sequence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-
-    from hatch_wheelweights.options.model import ConversionOptions
 
 __all__ = ["chosen", "load", "record_lines"]
 
@@ -46,15 +43,14 @@ def load(table: Mapping[str, Any]) -> HookOptions:
     return options
 
 
-def chosen(options: RecordOptions | ConversionOptions) -> dict[Option, Any]:
+def chosen(options: ConversionOptions) -> dict[Option, Any]:
     """Return the options that are not at their default, as plain values, which TOML has, in the order of the fields."""
-    model = type(options)
-    known = {option: spec for option, spec in specs(model).items() if not spec.required}
-    default = {field.name: field.default for field in fields(model)}
-    default |= {field.name: field.default_factory() for field in fields(model) if callable(field.default_factory)}
-    values = {option: getattr(options, option) for option in known}
-    changed = {option: value for option, value in values.items() if value != default[option]}
-    return {option: known[option].kind.plain(value) for option, value in changed.items()}
+    default = ConversionOptions()
+    return {
+        option: spec.kind.plain(getattr(options, option))
+        for option, spec in specs(ConversionOptions).items()
+        if getattr(options, option) != getattr(default, option)
+    }
 
 
 def record_lines(options: RecordOptions) -> list[str]:

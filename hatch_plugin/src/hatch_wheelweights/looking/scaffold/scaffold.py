@@ -19,7 +19,7 @@ from hatch_wheelweights.opening import Checkpoint
 from hatch_wheelweights.options.model import TensorOptions
 from hatch_wheelweights.options.reading import keywords_of, read_keywords
 from wheelweights.dtypes import DTYPES
-from wheelweights.errors import WheelweightsError, counted, listed
+from wheelweights.errors import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,7 +58,7 @@ def scaffold_file(path: str, options: TensorOptions) -> str:
     require_checkpoint(options, file)
     if isinstance(file, Wheel):
         with file:
-            return _of_record(_only_record(file, path), path)
+            return _of_record(file.open_only(index=False), path)
     if not isinstance(file, Checkpoint):
         return _of_record(file, path)
     with file, naming(path):
@@ -74,13 +74,6 @@ def _of_record(record: Record, path: str) -> str:
     infos = ((key, record.info(key)) for key in record)
     found = [Tensor(key, info.shape, info.dtype, key) for key, info in infos]
     return _source(found, {}, path, has_layers=record.format != "burn")
-
-
-def _only_record(wheel: Wheel, path: str) -> Record:
-    if len(wheel.records) != 1:
-        fact = f"expected one record, found {listed(wheel.records)}"
-        raise WheelweightsError(fact, path=path, remedy=f"Name one of them: {path}/{wheel.records[0]}")
-    return wheel.open(wheel.records[0], index=False)
 
 
 def _source(
