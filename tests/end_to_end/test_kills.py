@@ -116,8 +116,8 @@ class Builds:
         for number, output in enumerate(self.outputs):
             shutil.copyfile(self.root / output, self.kept / str(number))
         self.clean = self._made_from(b"now")
-        self.elsewhere = folder / "elsewhere"
-        self.shipped = self.ships()
+        self.elsewhere, self.shipped = folder / "elsewhere", folder / "shipped"
+        self.ship(self.shipped)
         assert self.earlier != self.clean
         self.tree = self.listing()
         self.usual = self._watched(lambda _: False)  # how long things take here
@@ -172,16 +172,25 @@ class Builds:
         with self.start() as running:
             assert running.wait() == 0
 
-    def ships(self) -> dict[str, bytes]:
-        """Build a wheel and an sdist elsewhere, among what lies in the tree now; return their digests.
+    def ship(self, into: Path) -> None:
+        """Build a wheel and an sdist in a folder elsewhere, among what lies in the tree now.
 
         An sdist takes what was converted by hand into the tree as well, so there it is left out.
         """
-        shutil.rmtree(self.elsewhere, ignore_errors=True)
+        shutil.rmtree(into, ignore_errors=True)
         targets = ["-t", "wheel"] if self.command is CONVERT else ["-t", "wheel", "-t", "sdist"]
-        command = [sys.executable, "-m", "hatchling", "build", "-d", str(self.elsewhere), *targets]
+        command = [sys.executable, "-m", "hatchling", "build", "-d", str(into), *targets]
         subprocess.run(command, cwd=self.root, check=True, capture_output=True)
-        return {path.name: digest(path) for path in self.elsewhere.iterdir() if path.is_file()}
+
+    def differences(self) -> Iterator[str]:
+        """Build a wheel and an sdist once more; yield where they differ from those of the clean tree."""
+        self.ship(self.elsewhere)
+        found, clean = ({path.name: path for path in into.glob("*.*")} for into in (self.elsewhere, self.shipped))
+        yield from sorted(found.keys() ^ clean.keys())
+        for name in found.keys() & clean.keys():
+            if digest(found[name]) != digest(clean[name]):
+                other = members(found[name]) ^ members(clean[name])
+                yield f"{name}: {sorted(other) or 'the archive, not its members'}"
 
     def _watched(self, due: Callable[[Watch], bool], number: signal.Signals | None = None) -> Watch:
         """Run a build, and send it a signal when that is due."""
@@ -264,6 +273,18 @@ def digest(path: Path) -> bytes:
         return hashlib.file_digest(file, "sha256").digest()
 
 
+def members(path: Path) -> set[str]:
+    """Return the members of a wheel or an sdist, each with all that is said of it and the digest of its content."""
+    if path.suffix == ".whl":
+        with zipfile.ZipFile(path) as archive:
+            return {f"{one} {one.date_time} {one.CRC:08x} {one.extra!r}" for one in archive.infolist()}
+    with tarfile.open(path) as archive:
+        contents = ((one, archive.extractfile(one)) for one in archive)
+        return {
+            f"{one.get_info()} {hashlib.sha256(file.read() if file else b'').hexdigest()}" for one, file in contents
+        }
+
+
 # ------------------------------------------------------------------------------------- the law
 
 
@@ -308,8 +329,8 @@ def faults_left(builds: Builds, states: dict[str, str], number: signal.Signals, 
 
 def faults_of_next(builds: Builds) -> Iterator[str]:
     """Build once more, and yield what is not as after a clean build."""
-    if builds.ships() != builds.shipped:
-        yield "a wheel or an sdist that is built among what was left differs from a clean one"
+    for difference in builds.differences():
+        yield f"what is built among what was left differs from what a clean tree gives: {difference}"
     builds.run()
     for output in builds.outputs:
         if (state := state_left(builds, output)) != "complete":
