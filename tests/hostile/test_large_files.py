@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hatch_wheelweights import open_checkpoint
+from hatch_wheelweights import CheckpointError, open_checkpoint
 from making.checkpoints import LEGACY_MAGIC, torch_members
 from making.pickles import legacy_storage, pickled, state_dict, storage, tensor
 from making.zips import Member, zip_end
@@ -34,7 +34,10 @@ def write_legacy(path: Path) -> None:
     _write(path, LEGACY_MAGIC + pickled(1001) + pickled(info) + weight + pickled(["0"]) + struct.pack("<q", NUMEL))
 
 
-def write_zip(path: Path) -> None:
+WIDE = struct.pack("<4sI2Q", b"PK\7\x08", 0, 4 * NUMEL, 4 * NUMEL)
+
+
+def write_zip(path: Path, descriptor: bytes = WIDE) -> None:
     """Write a zip archive without checksums, and nothing for the storage, as `skip_data` does."""
     out, directory = bytearray(), bytearray()
     for member in torch_members(state_dict(w=tensor(storage(numel=NUMEL), size=(NUMEL,))), {}):
@@ -43,7 +46,6 @@ def write_zip(path: Path) -> None:
     big = Member("archive/data/0", crc=0, size=4 * NUMEL, packed=4 * NUMEL)
     directory += big.central_header(len(out))
     out += big.local_header(len(out))
-    descriptor = struct.pack("<4sI2Q", b"PK\7\x08", 0, 4 * NUMEL, 4 * NUMEL)
     end = len(out) + 4 * NUMEL + len(descriptor)
     _write(path, bytes(out), descriptor + bytes(directory) + zip_end(end, len(directory), 7))
 
@@ -75,6 +77,22 @@ def test_opening_a_large_file_takes_no_memory(tmp_path: Path, write: Callable[[P
         tracemalloc.stop()
         path.unlink()
     assert peak < 4 << 20
+
+
+@pytest.mark.parametrize("descriptor", [b"", b"PK\7\x08"], ids=["none", "signature"])
+def test_a_large_member_without_its_data_descriptor_is_refused(tmp_path: Path, descriptor: bytes) -> None:
+    path = tmp_path / "model.pt"
+    try:
+        write_zip(path, descriptor)
+    except OSError:
+        pytest.skip("this file system has no sparse files")
+    with pytest.raises(CheckpointError) as caught:
+        open_checkpoint(path)
+    path.unlink()
+    assert str(caught.value) == (
+        f"{path}: the directory and the data descriptor of member `archive/data/0` disagree\n"
+        "  Get the file again, or save it again with torch: it is damaged, or it was made to be read in two ways."
+    )
 
 
 @pytest.mark.slow

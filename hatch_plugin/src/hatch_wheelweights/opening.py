@@ -75,11 +75,11 @@ class Checkpoint:
             if tensors.report.fault is not None and not incomplete:
                 raise tensors.report.fault
             self._check_expansion(tensors.values())
-            tensors.report.warnings.extend(self._lost_storages())
+            tensors.report.warnings.extend(self._lost_storages(tensors.values()))
             return tensors
 
-    def _lost_storages(self) -> Iterator[str]:
-        names = unreached(self.tree, self._open_contents().storages, Account(self.size))
+    def _lost_storages(self, found: Iterable[LazyTensor]) -> Iterator[str]:
+        names = unreached(self.tree, self._open_contents().storages, Account(self.size), found)
         if names:
             yield f"the file refers to {counted(len(names), 'storage')} that no tensor is made of: {listed(names)}"
 

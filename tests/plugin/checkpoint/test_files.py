@@ -183,6 +183,9 @@ def test_slices_and_places_are_those_of_the_bytes(tmp_path: Path, monkeypatch: p
             data.find(sub, start, 44) for sub in (b"\n", b"\n\n", b"nd", b"?")
         ]
     assert (opened[:], opened[-3:], opened[5:2]) == (data, data[-3:], b"")
+    assert [opened[place] for place in range(len(data))] == list(data)
+    with pytest.raises(IndexError):
+        opened[len(data)]
 
 
 # Memory that pieces are read into

@@ -154,6 +154,21 @@ def test_an_interrupt_while_there_is_no_room_loses_nothing(monkeypatch: pytest.M
     assert file.result() == file.expected
 
 
+def test_an_interrupt_while_the_thread_is_started_is_no_other_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an interrupt leaves is closed on the way out, and must not hide it."""
+    file = File(100)
+
+    def interrupted(thread: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(hashing.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        file.give(0, 100)
+    with pytest.raises(CheckpointError, match="hashing it was interrupted"):
+        file.result()
+    file.hashing.stop()
+
+
 def test_a_fault_holds_no_file() -> None:
     file = File(100)
 

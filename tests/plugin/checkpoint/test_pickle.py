@@ -9,7 +9,9 @@ import pytest
 
 from hatch_wheelweights.checkpoint import Global, Opaque, pickle
 from hatch_wheelweights.checkpoint.allowed import find
-from hatch_wheelweights.checkpoint.opcodes import OPERATIONS, REFUSED, STOP
+from hatch_wheelweights.checkpoint.charges import ITEM_BYTES, OBJECT_BYTES
+from hatch_wheelweights.checkpoint.cost import FREE_BYTES, Account
+from hatch_wheelweights.checkpoint.opcodes import BY_NUMBER, OPERATIONS, REFUSED, STOP
 from hatch_wheelweights.errors import CheckpointError, UnsafePickleError
 from making.pickles import call, name, pickled
 
@@ -23,6 +25,11 @@ def test_every_opcode_of_python_makes_a_move_or_is_refused() -> None:
     assert OPERATIONS.keys() | REFUSED.keys() | {STOP} == PYTHONS.keys()
     assert not OPERATIONS.keys() & REFUSED.keys()
     assert STOP not in OPERATIONS | REFUSED
+
+
+def test_a_byte_finds_the_move_of_its_opcode() -> None:
+    assert len(BY_NUMBER) == 256
+    assert {bytes([number]): move for number, move in enumerate(BY_NUMBER) if move} == OPERATIONS
 
 
 def test_the_refused_opcodes_have_pythons_names() -> None:
@@ -108,3 +115,24 @@ def test_a_name_and_what_it_gives_are_inert() -> None:
     assert (str(made), repr(made), made.args) == ("mymodule.Thing", "<Opaque mymodule.Thing>", (1, "a"))
     (named, _) = pickle.load(name("mymodule", "Thing") + b".", find=find)
     assert named == Global("mymodule", "Thing")
+
+
+# --------------------------------------------------------------------------------------------------- what it is charged
+
+
+@pytest.mark.parametrize("count", [1, 85, 1_000, 10_000])
+def test_each_small_container_and_memo_entry_is_charged(count: int) -> None:
+    """Together with those of other opcodes, and at the latest at the end."""
+    account = Account(0)
+    pickle.load(b"]q\0" + b"]q\x010" * count + b".", find=find, account=account)
+    assert account.nbytes == (count + 1) * (OBJECT_BYTES + ITEM_BYTES)
+    assert account.steps >= 3 * (count - 85) + count  # a step for each opcode, and one for each container
+
+
+def test_containers_beyond_the_account_are_an_error_soon_after_they_are() -> None:
+    account = Account(0)
+    most = FREE_BYTES // OBJECT_BYTES
+    with pytest.raises(CheckpointError) as caught:
+        pickle.load(b"]0" * 2 * most + b"N.", find=find, account=account)
+    assert caught.value.fact == "asks for more memory than a file of 0 bytes may take"
+    assert FREE_BYTES < account.nbytes <= FREE_BYTES + 256 * OBJECT_BYTES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,21 @@ def test_a_tensor_is_read_only_where_every_index_is_in_bounds(
     else:
         with pytest.raises(CheckpointError):
             found.numpy()
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    offset=st.integers(-2, NUMEL + 3),
+    shape=st.lists(st.integers(-1, 9), max_size=4).map(tuple),
+    numel=st.integers(0, 90),
+)
+def test_elements_that_follow_each_other_are_checked_no_less(offset: int, shape: tuple[int, ...], numel: int) -> None:
+    found = strided_tensor(storage(numel=numel), "float32", offset, shape, contiguous_strides(shape))
+    well = min((offset, *shape)) >= 0 and (0 in shape or offset + math.prod(shape) <= numel)
+    assert (found.fault is None) == well
+    assert (found.view is not None) == (well and 0 not in shape)
+    if well:
+        assert found.numpy().tobytes() == storage(numel=numel).read()[4 * offset :][: 4 * math.prod(shape)].tobytes()
 
 
 @pytest.mark.parametrize(

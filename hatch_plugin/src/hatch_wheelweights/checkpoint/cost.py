@@ -57,7 +57,8 @@ class Account:
 def collecting_later() -> Generator[None]:
     """Make many objects without Python looking for cycles among them again and again, a third of the time otherwise.
 
-    What is made is bounded by an account, and has no cycles.
+    What is made is bounded by an account, and has no cycles: afterwards it counts as old, or Python would look through
+    all of it at once.
     """
     was_on = gc.isenabled()
     try:
@@ -65,4 +66,7 @@ def collecting_later() -> Generator[None]:
         yield
     finally:
         if was_on:
+            if not gc.get_freeze_count():  # else what the program has frozen would thaw
+                gc.freeze()
+                gc.unfreeze()  # into the oldest generation
             gc.enable()

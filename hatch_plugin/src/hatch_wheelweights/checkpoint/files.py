@@ -14,7 +14,7 @@ import weakref
 from collections import deque
 from mmap import ACCESS_READ, mmap
 from threading import Lock
-from typing import TYPE_CHECKING, BinaryIO, Final, cast
+from typing import TYPE_CHECKING, BinaryIO, Final, cast, overload
 
 import numpy as np
 
@@ -58,18 +58,29 @@ class OpenFile:
     def __len__(self) -> int:
         return self.size
 
-    def __getitem__(self, part: slice) -> bytes:
-        start, stop, _ = part.indices(self.size)
-        stop = max(start, stop)
+    @overload
+    def __getitem__(self, part: int) -> int: ...
+    @overload
+    def __getitem__(self, part: slice) -> bytes: ...
+    def __getitem__(self, part: int | slice) -> int | bytes:
         begin, window = self._window
-        if not begin <= start <= stop <= begin + len(window):
-            if stop - start >= WINDOW_BYTES:
-                return self._read(start, stop - start)
-            goes_on = begin <= start <= begin + len(window)
-            size = max(stop - start, WINDOW_BYTES if goes_on else FIRST_BYTES)
-            begin, window = start, self._read(start, min(size, self.size - start))
-            self._window = begin, window
-        return window[start - begin : stop - begin]
+        if isinstance(part, int):
+            return window[part - begin] if begin <= part < begin + len(window) else self[part : part + 1][0]
+        start, stop, _ = part.indices(self.size)
+        if begin <= start <= stop <= begin + len(window):
+            return window[start - begin : stop - begin]
+        return self._slice(start, max(start, stop))
+
+    def _slice(self, start: int, stop: int) -> bytes:
+        """Return bytes that are not all in the window, which moves there unless they are many."""
+        if stop - start >= WINDOW_BYTES:
+            return self._read(start, stop - start)
+        begin, window = self._window
+        goes_on = begin <= start <= begin + len(window)
+        size = max(stop - start, WINDOW_BYTES if goes_on else FIRST_BYTES)
+        window = self._read(start, min(size, self.size - start))
+        self._window = start, window
+        return window[: stop - start]
 
     def find(self, sub: bytes, start: int, end: int) -> int:
         """Return where `sub` begins between `start` and `end`, or -1."""

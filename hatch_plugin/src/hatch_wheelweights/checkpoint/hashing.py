@@ -6,6 +6,7 @@ The pieces need not come in the order of the file, nor all of them: what is left
 from __future__ import annotations
 
 import copy
+from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
 from threading import Lock, Thread
@@ -95,7 +96,8 @@ class Hashing:
     def _end(self) -> None:
         self.let_go()
         if self._thread is not None:
-            self._thread.join()
+            with suppress(RuntimeError):  # an interrupt came while it was being started: it ends by itself
+                self._thread.join()
 
     def _give_rest(self, read: Read) -> None:
         rest = self._size - self._given

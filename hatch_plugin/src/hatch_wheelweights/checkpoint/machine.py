@@ -1,4 +1,4 @@
-"""The stack machine of a pickle: its state, its moves, and the budgets that bound them.
+"""The stack machine of a pickle: its state and its moves, each of which is charged for (see `charges`).
 
 Knows the moves and not which opcode makes which. Budgets bound time and memory by the size of the pickle, because a
 hostile one can ask for far more than it is long.
@@ -6,8 +6,20 @@ hostile one can ask for far more than it is long.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, overload
 
+from hatch_wheelweights.checkpoint.charges import (
+    ITEM_BYTES,
+    KEY_BYTES,
+    OBJECT_BYTES,
+    SHORT_TUPLE,
+    SLOT_BYTES,
+    STEPS_PER_CALL,
+    STORAGE_BYTES,
+    kept_bytes,
+    operand_steps,
+    result_bytes,
+)
 from hatch_wheelweights.checkpoint.keys import NEAR_NUMBER, KeyGuard
 from hatch_wheelweights.checkpoint.nodes import Global, Opaque, check_called, described, set_state, unsafe
 from hatch_wheelweights.checkpoint.pickle_text import parsed_int, python2_string
@@ -16,35 +28,24 @@ from hatch_wheelweights.checkpoint.values import Bytearray, Deque, is_dict, is_l
 from hatch_wheelweights.errors import CheckpointError, UnsafePickleError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sized
+    from collections.abc import Callable
 
     from hatch_wheelweights.checkpoint.cost import Account
 
-__all__ = ["SET_BYTES", "Buffer", "Machine"]
+__all__ = ["Buffer", "Machine"]
 
 MAX_INT_BYTES: Final = 1024
 MAX_NAME_CHARACTERS: Final = 1024
 MAX_PROTOCOL: Final = 5
 
-# What is charged beside one step for each opcode
-STEPS_PER_CALL: Final = 4
-BYTES_PER_STEP: Final = 256
-SHORT_TUPLE: Final = 8
-OBJECT_BYTES: Final = 128  # of any container, with what later steps note of it
-SET_BYTES: Final = 160
-STORAGE_BYTES: Final = 2500
-SLOT_BYTES: Final = 8
-ITEM_BYTES: Final = 64
-KEY_BYTES: Final = 100
-NODE_BYTES: Final = 400
-TENSOR_BYTES: Final = 2000
-DIMENSION_BYTES: Final = 32
-
 
 class Buffer(Protocol):
-    """Bytes in memory or in a map."""
+    """Bytes in memory or in a file; as with `bytes`, an index gives one as a number."""
 
     def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, index: int, /) -> int: ...
+    @overload
     def __getitem__(self, index: slice, /) -> bytes: ...
     def find(self, sub: bytes, start: int, end: int, /) -> int:
         """Return where `sub` begins between `start` and `end`, or -1."""
@@ -79,6 +80,7 @@ class Machine:
         self.memo: dict[int, Any] = {}
         self.unfinished: dict[int, list[int]] = {}  # id of a node that BUILD will replace -> where the memo holds it
         self.puts = 0
+        self.owed = 0  # bytes of memory that are not charged yet, of each opcode no more than a small container takes
         self.keys = KeyGuard()
         self.faults: dict[int, CheckpointError] = {}  # by identity: those of tensors that were made
         self.storages: set[int] = set()  # by identity: those that were named before
@@ -90,17 +92,30 @@ class Machine:
         position = self.position
         after = position + count
         if count < 0 or after > self.end:
-            raise ValueError(f"expected {count:,} more bytes, found {self.end - position:,}")
+            raise self._ended(count)
         self.position = after
         return self.data[position:after]
 
     def byte(self) -> int:
         """Return the next byte as a number."""
-        return self.take(1)[0]
+        position = self.position
+        if position >= self.end:
+            raise self._ended(1)
+        self.position = position + 1
+        return self.data[position]
 
-    def number(self, size: int, *, signed: bool = False) -> int:
+    def number(self, size: int) -> int:
         """Return the next bytes as a little-endian number."""
-        return int.from_bytes(self.take(size), "little", signed=signed)
+        position = self.position
+        after = position + size
+        if after > self.end:
+            raise self._ended(size)
+        self.position = after
+        return int.from_bytes(self.data[position:after], "little")
+
+    def signed(self, size: int) -> int:
+        """Return the next bytes as a little-endian number in two's complement."""
+        return int.from_bytes(self.take(size), "little", signed=True)
 
     def line(self) -> bytes:
         """Return the next bytes up to a newline, which is stepped over."""
@@ -115,6 +130,16 @@ class Machine:
         """Return the next line as an integer."""
         return parsed_int(self.line())
 
+    def _ended(self, count: int) -> ValueError:
+        return ValueError(f"expected {count:,} more bytes, found {self.end - self.position:,}")
+
+    # The account
+
+    def settle(self, opcodes: int) -> None:
+        """Charge for so many opcodes and for the memory that they owe: moves that take little do not charge for it."""
+        owed, self.owed = self.owed, 0
+        self.account.charge(opcodes + owed // OBJECT_BYTES, owed)
+
     # The stack
 
     def push(self, value: Any) -> None:
@@ -122,14 +147,13 @@ class Machine:
         self.stack.append(value)
 
     def push_container(self, value: Any, nbytes: int = 0) -> None:
-        """Push a value that costs far more than its bytes in the pickle: an object and so many bytes."""
-        self.account.charge(1, OBJECT_BYTES + nbytes)
+        """Push a value that costs far more than its bytes in the pickle: an object and a few bytes."""
+        self.owed += OBJECT_BYTES + nbytes
         self.stack.append(value)
 
     def mark(self) -> None:
         """Begin a new stack on top of the one that there is."""
-        self.push_container(None)
-        self.stack.pop()
+        self.owed += OBJECT_BYTES
         self.marks.append(self.stack)
         self.stack = []
 
@@ -162,20 +186,22 @@ class Machine:
     def collect(self, make: Callable[[list[Any]], Any]) -> None:
         """Make one value of everything since the last mark."""
         items = self.pop_mark()
-        self.account.charge(0, ITEM_BYTES * len(items))
-        self.push_container(make(items))
+        self.owed += OBJECT_BYTES + ITEM_BYTES * len(items)
+        if len(items) > SHORT_TUPLE:
+            self.settle(0)
+        self.stack.append(make(items))
 
     # The memo
 
     def put(self, index: int) -> None:
         """Remember the last value."""
         self.puts += 1
-        self.account.charge(1, ITEM_BYTES)
+        self.owed += ITEM_BYTES
         if not 0 <= index < NEAR_NUMBER + 4 * self.puts:  # scattered ones can be made to collide in a dict
             raise ValueError(f"a memo index that is far from the number of values, {self.puts:,}")
         value = self.stack[-1]
         self.memo[index] = value
-        if id(value) in self.unfinished:
+        if self.unfinished and id(value) in self.unfinished:
             self.unfinished[id(value)].append(index)
 
     # Plain values
@@ -196,7 +222,7 @@ class Machine:
         """Push an integer of so many bytes."""
         if size > MAX_INT_BYTES:
             raise ValueError(f"an integer has more than {MAX_INT_BYTES:,} bytes")
-        self.push(self.number(size, signed=True))
+        self.push(self.signed(size))
 
     def int_text(self) -> None:
         """Push the integer of the next line; protocol 0 writes False and True as 00 and 01."""
@@ -298,12 +324,13 @@ class Machine:
         check_called(function, args, new=new)
         if not is_tuple(args):
             raise TypeError(f"expected a tuple of arguments, found {described(args)}")
-        self.account.charge(STEPS_PER_CALL + _operand_steps(args))
+        self.account.charge(STEPS_PER_CALL + operand_steps(args))
         meaning = function.new if new else function.call
         if function.call and not meaning:
             raise TypeError(f"{described(function)} is not called, but made as an object of a class")
         result = meaning(args) if meaning else Opaque(function.module, function.name, args)
-        self.push_container(result, _result_bytes(result, args))
+        self.account.charge(1, OBJECT_BYTES + result_bytes(result, args))
+        self.stack.append(result)
         self._note_fault(result, args)
         if function.setstate and isinstance(result, Opaque):
             self.unfinished[id(result)] = []
@@ -317,7 +344,7 @@ class Machine:
         else:
             if isinstance(target, Global) and target.named_only:
                 raise unsafe(str(target), "gives a state to")
-            self.account.charge(STEPS_PER_CALL + _operand_steps((state,)), _kept_bytes(state))
+            self.account.charge(STEPS_PER_CALL + operand_steps((state,)), kept_bytes(state))
             set_state(target, state)
 
     def _set_state(self, target: Opaque, state: Any) -> None:
@@ -328,9 +355,9 @@ class Machine:
                 raise TypeError(f"{described(target)} is given a state")
             target.state = state
             return
-        self.account.charge(STEPS_PER_CALL + _operand_steps((state,)))
+        self.account.charge(STEPS_PER_CALL + operand_steps((state,)))
         finished = setstate(target, state)
-        self.account.charge(0, _result_bytes(finished, state if is_tuple(state) else (state,)))
+        self.account.charge(0, result_bytes(finished, state if is_tuple(state) else (state,)))
         self.stack[-1] = finished
         self._note_fault(finished, ())
         for index in holders or ():
@@ -351,43 +378,9 @@ class Machine:
         """Push what a persistent id refers to."""
         if self.persistent_load is None:
             raise CheckpointError("pickle refers to a storage, but there can be none here")
-        self.account.charge(STEPS_PER_CALL)
         storage = self.persistent_load(self.stack.pop())
         self._note_fault(storage, ())
-        self.push_container(storage, 0 if id(storage) in self.storages else STORAGE_BYTES)
+        is_new = id(storage) not in self.storages
+        self.account.charge(STEPS_PER_CALL + 1, OBJECT_BYTES + (STORAGE_BYTES if is_new else 0))
         self.storages.add(id(storage))
-
-
-def _operand_steps(args: tuple[Any, ...], depth: int = 2) -> int:
-    """Return the steps that looking through the arguments of a call takes: a pickle can name long ones in two bytes.
-
-    `_rebuild_from_type_v2` has the arguments of another call among its own, so short tuples are looked into.
-    """
-    steps = len(args)
-    for arg in args:
-        if is_tuple(arg) and depth and len(arg) <= SHORT_TUPLE:
-            steps += _operand_steps(arg, depth - 1)
-        elif isinstance(arg, (list, tuple, dict, set, frozenset)):
-            steps += len(cast("Sized", arg))
-        elif isinstance(arg, (str, bytes)):
-            steps += len(arg) // BYTES_PER_STEP
-    return steps
-
-
-def _kept_bytes(state: Any) -> int:
-    """Return the memory that an OrderedDict or a Parameter takes to keep the state that it is given."""
-    return OBJECT_BYTES + KEY_BYTES * (len(state) if is_dict(state) else 1)
-
-
-def _result_bytes(result: Any, args: tuple[Any, ...]) -> int:
-    """Return the memory that the result of a call takes, with what it keeps of the arguments."""
-    if isinstance(result, LazyTensor):
-        kept = sum(len(arg) for arg in args if isinstance(arg, (str, bytes)))
-        return TENSOR_BYTES + DIMENSION_BYTES * len(result.shape) + kept
-    if isinstance(result, Opaque):
-        return NODE_BYTES + SLOT_BYTES * len(result.args)
-    if isinstance(result, Global):
-        return NODE_BYTES + len(result.module) + len(result.name)
-    if isinstance(result, (list, tuple, dict, set, frozenset)):
-        return ITEM_BYTES * len(cast("Sized", result))
-    return len(result) if isinstance(result, (str, bytes)) else 0
+        self.stack.append(storage)

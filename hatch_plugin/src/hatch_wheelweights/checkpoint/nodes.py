@@ -169,9 +169,10 @@ def check_called(function: Global, args: Any, *, new: bool) -> None:
     What is known to be called might call it in its turn, as the class of an array or as what rebuilds a tensor; a
     defaultdict does not when it is made.
     """
-    if function.named_only and (new or not is_tuple(args)):
+    named_only = function.named_only
+    if named_only and (new or not is_tuple(args)):
         raise unsafe(str(function), "calls")
-    if function.call and not function.named_only and is_tuple(args) and function.name != "defaultdict":
+    if function.call and not named_only and is_tuple(args) and function.name != "defaultdict":
         for arg in args:
             if isinstance(arg, Global) and arg.named_only:
                 raise unsafe(str(arg), f"has {backticked(function)} use")

@@ -8,13 +8,14 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any, Final
 
-from hatch_wheelweights.checkpoint.machine import SET_BYTES, Machine
+from hatch_wheelweights.checkpoint.charges import SET_BYTES
+from hatch_wheelweights.checkpoint.machine import Machine
 from hatch_wheelweights.checkpoint.pickle_text import parsed_float, parsed_int, parsed_string
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["OPERATIONS", "REFUSED", "STOP"]
+__all__ = ["BY_NUMBER", "OPERATIONS", "REFUSED", "STOP"]
 
 STOP: Final = b"."
 
@@ -49,12 +50,12 @@ OPERATIONS: Final[dict[bytes, Callable[[Machine], None]]] = {
     b"\x88": lambda m: m.push(True),
     b"\x89": lambda m: m.stack.append(False),
     b"I": Machine.int_text,
-    b"J": lambda m: m.push(m.number(4, signed=True)),
+    b"J": lambda m: m.push(m.signed(4)),
     b"K": lambda m: m.stack.append(m.byte()),
     b"M": lambda m: m.stack.append(m.number(2)),
     b"L": lambda m: m.push(parsed_int(m.line().removesuffix(b"L"))),
     b"\x8a": lambda m: m.long(m.number(1)),
-    b"\x8b": lambda m: m.long(m.number(4, signed=True)),
+    b"\x8b": lambda m: m.long(m.signed(4)),
     b"F": lambda m: m.push(parsed_float(m.line())),
     b"G": lambda m: m.push(struct.unpack(">d", m.take(8))[0]),
     # text and bytes
@@ -102,3 +103,6 @@ OPERATIONS: Final[dict[bytes, Callable[[Machine], None]]] = {
     b"b": Machine.build,
     b"Q": Machine.persistent,
 }
+
+# The same, as a byte of a pickle finds them
+BY_NUMBER: Final = tuple(OPERATIONS.get(bytes([number])) for number in range(256))

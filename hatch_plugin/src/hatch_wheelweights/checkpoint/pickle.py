@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from hatch_wheelweights.checkpoint.cost import Account
 from hatch_wheelweights.checkpoint.machine import Machine
 from hatch_wheelweights.checkpoint.nodes import Opaque
-from hatch_wheelweights.checkpoint.opcodes import OPERATIONS, REFUSED, STOP
+from hatch_wheelweights.checkpoint.opcodes import BY_NUMBER, REFUSED, STOP
 from hatch_wheelweights.checkpoint.remedies import DOUBTFUL
 from hatch_wheelweights.checkpoint.tensors import LazyTensor
 from hatch_wheelweights.checkpoint.values import Ordered, is_dict, is_list, is_tuple
@@ -67,22 +67,24 @@ def load(
 
 
 def _run(machine: Machine) -> Any:
-    find = OPERATIONS.get
+    data, end, operations = machine.data, machine.end, BY_NUMBER
     while True:
         for _ in range(_CHARGED_TOGETHER):
-            machine.opcode_position = machine.position
-            opcode = machine.take(1)
-            operation = find(opcode)
-            if operation is not None:
-                operation(machine)
-            elif opcode == STOP:
-                return _result(machine)
-            else:
-                raise CheckpointError(f"pickle has opcode {_named(opcode)}, which no checkpoint needs")
-        machine.account.charge(_CHARGED_TOGETHER)
+            position = machine.opcode_position = machine.position
+            operation = operations[data[position]] if position < end else None
+            if operation is None:
+                return _stopped(machine)
+            machine.position = position + 1
+            operation(machine)
+        machine.settle(_CHARGED_TOGETHER)
 
 
-def _result(machine: Machine) -> Any:
+def _stopped(machine: Machine) -> Any:
+    """Return the value of a pickle whose next opcode is STOP; raise the error of any other that makes no move."""
+    opcode = machine.take(1)
+    if opcode != STOP:
+        raise CheckpointError(f"pickle has opcode {_named(opcode)}, which no checkpoint needs")
+    machine.settle(1)
     value = machine.stack.pop()
     if machine.stack or machine.marks:
         raise ValueError("STOP leaves values on the stack")

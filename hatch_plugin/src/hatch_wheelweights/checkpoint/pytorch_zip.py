@@ -73,7 +73,8 @@ def read_pickle(archive: ZipArchive, name: str, folder: str) -> Pickled:
         if known is None:
             storage = archive.storage(f"{folder}/{_checked(key)}", big_endian=big_endian)
             known = storages[key] = typed_storage(storage, dtype, numel)
-        check_same_use(key, (known.dtype, known.shape[0]), (dtype, numel))
+        else:
+            check_same_use(key, (known.dtype, known.shape[0]), (dtype, numel))
         return known
 
     where = f"{archive.root}/{name}"

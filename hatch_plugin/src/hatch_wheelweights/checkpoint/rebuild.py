@@ -6,7 +6,7 @@ hold, `unsupported` knows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
 
 from hatch_wheelweights.checkpoint import dtypes
@@ -50,11 +50,15 @@ __all__ = [
 MAX_KEY_CHARACTERS: Final = 64
 
 
-@dataclass(frozen=True, eq=False, repr=False, slots=True)
 class TypedStorage(LazyTensor):
     """A storage as a pickle refers to it; where it is a value of its own, it is a one-dimensional tensor."""
 
-    storage: Storage = field(kw_only=True)
+    __slots__ = ()
+
+    @property
+    def storage(self) -> Storage:
+        """The storage itself, with the fault that it has as one of this dtype and size."""
+        return self.storages[0]
 
 
 class StorageReference(NamedTuple):
@@ -122,7 +126,7 @@ def typed_storage(storage: Storage, dtype: str, numel: int) -> TypedStorage:
         )
         storage = replace(storage, fault=fault)
     whole = strided_tensor(storage, dtype if dtype in DTYPES else "uint8", 0, (max(numel, 0),), (1,))
-    return TypedStorage(dtype, whole.shape, whole.read, whole.tie, fault=whole.fault, view=whole.view, storage=storage)
+    return TypedStorage(dtype, whole.shape, whole.read, whole.tie, fault=whole.fault, view=whole.view)
 
 
 def rebuild_dense(args: tuple[Any, ...], dtype: str | None = None, metadata: Any = None) -> LazyTensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["contiguous_strides", "is_contiguous"]
+import math
+
+__all__ = ["contiguous_strides", "is_contiguous", "is_run_of"]
 
 
 def contiguous_strides(shape: tuple[int, ...], *, fortran: bool = False) -> tuple[int, ...]:
@@ -11,8 +13,9 @@ def contiguous_strides(shape: tuple[int, ...], *, fortran: bool = False) -> tupl
     step = 1
     for size in shape if fortran else reversed(shape):
         strides.append(step)
-        step *= max(size, 1)
-    return tuple(strides if fortran else reversed(strides))
+        if size > 1:
+            step *= size
+    return tuple(strides if fortran else strides[::-1])
 
 
 def is_contiguous(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
@@ -23,3 +26,17 @@ def is_contiguous(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
             return False
         expected *= size
     return True
+
+
+def is_run_of(elements: int, offset: int, shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
+    """Tell whether an array is a run of so many stored elements, from an offset on: then nothing is wrong with it.
+
+    Nearly all are, and this is a quarter of the work of looking for what is wrong. False for empty ones, and for those
+    whose bytes 63 bits may not count.
+    """
+    return (
+        offset >= 0
+        and (not shape or min(shape) > 0)
+        and stride == contiguous_strides(shape)
+        and offset + math.prod(shape) <= elements < 1 << 59
+    )

@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from hatch_wheelweights.checkpoint.strides import is_contiguous
+from hatch_wheelweights.checkpoint.strides import is_contiguous, is_run_of
 from hatch_wheelweights.errors import CheckpointError
 from hatch_wheelweights.progress import advance
 from wheelweights.dtypes import DTYPES, numpy_dtype
@@ -115,7 +115,8 @@ def _temporary(nbytes: int) -> NDArray[np.uint8]:
         return np.memmap(file, np.uint8, "w+", shape=(nbytes,))
 
 
-@dataclass(frozen=True, eq=False, repr=False, slots=True)
+# Not frozen, as other values are, though nothing sets a field: Python takes three times as long to make a frozen one
+@dataclass(eq=False, repr=False, slots=True)
 class LazyTensor:
     """A tensor of a checkpoint: described, not yet read.
 
@@ -240,17 +241,22 @@ def strided_tensor(
     stored values are the conjugates, or the negatives, of the tensor's.
     """
     itemsize = DTYPES[dtype].itemsize
-    fault = storage.fault or _form_fault(itemsize, offset, shape, stride)
-    fault = fault or _reach_fault(storage.nbytes, itemsize, offset, shape, stride)
+    is_run = len(shape) <= MAX_RANK and is_run_of(storage.nbytes // itemsize, offset, shape, stride)
+    fault = storage.fault
+    if fault is None and not is_run:
+        fault = _form_fault(itemsize, offset, shape, stride)
+        fault = fault or _reach_fault(storage.nbytes, itemsize, offset, shape, stride)
     if fault is None and ((conjugated and not dtype.startswith("complex")) or (negated and dtype == "bool")):
         fault = CheckpointError(f"a {dtype} tensor is marked as {'conjugated' if conjugated else 'negated'}")
     if fault is not None:
         return broken_tensor(dtype, shape, fault, (storage,))
 
-    # Numpy multiplies every stride by the size of an element, also those that no second element is reached by
-    stride = tuple(step if size > 1 else 0 for size, step in zip(shape, stride, strict=True))
+    if not is_run or 1 in shape:
+        # Numpy multiplies every stride by the size of an element, also those that no second element is reached by
+        stride = tuple(step if size > 1 else 0 for size, step in zip(shape, stride, strict=True))
     part = _Part(storage, dtype, offset, shape, stride, conjugated, negated)
-    lies_so = is_contiguous(shape, stride) and 0 not in shape and not (conjugated or negated or storage.big_endian)
+    is_run = is_run or (is_contiguous(shape, stride) and 0 not in shape)
+    lies_so = is_run and not (conjugated or negated or storage.big_endian)
     return LazyTensor(dtype, shape, part.blocks, part, view=part.view if lies_so else None)
 
 

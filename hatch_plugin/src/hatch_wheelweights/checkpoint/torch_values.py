@@ -39,7 +39,7 @@ _TENSORS: Final = ("BFloat16", "Bool", "Byte", "Char", "Double", "Float", "Half"
 def sizes(values: Any) -> tuple[int, ...]:
     """Return sizes or strides; raise CheckpointError for anything else."""
     if (is_tuple(values) or is_list(values)) and len(values) <= MAX_RANK and are_ints(values):
-        if all(abs(value) < 1 << 63 for value in values):
+        if not values or (max(values) < 1 << 63 and min(values) > -1 << 63):
             return tuple(values)
         raise CheckpointError("expected sizes and strides of at most 63 bits, found a larger one")
     raise CheckpointError(

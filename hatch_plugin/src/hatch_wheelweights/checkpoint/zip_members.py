@@ -33,7 +33,7 @@ _DESCRIPTOR_FLAG: Final = 0x8  # a data descriptor follows
 _KNOWN_FLAGS: Final = _DESCRIPTOR_FLAG | 0x800 | 0x6  # and: the name is UTF-8; how hard deflate tried
 _MAX16, _MAX32 = 0xFFFF, 0xFFFFFFFF
 _NEWEST_VERSION: Final = 63  # of the format that a member can need, in tenths
-_ZIP64, _UNICODE_PATH = 0x0001, 0x7075  # kinds of extra fields
+_ZIP64, _UNICODE_PATH = b"\x01\x00", b"up"  # kinds of extra fields
 
 # x: not looked at, such as times
 _END = struct.Struct("<4x4H2LH")
@@ -41,6 +41,7 @@ _END64_LOCATOR = struct.Struct("<8xQL")
 _END64 = struct.Struct("<4sQ4x2L4Q")
 _CENTRAL = struct.Struct("<4s2xBx2H4x3L4H4xHL")
 _LOCAL = struct.Struct("<4sBx2H4x3L2H")
+_DESCRIPTORS = (struct.Struct("<L2Q"), struct.Struct("<3L"))
 
 AGAIN: Final = "Get the file again, or save it again with torch: it is damaged, or it was made to be read in two ways."
 
@@ -184,13 +185,11 @@ def _central_entries(data: OpenFile, directory: _Directory) -> Iterator[Member]:
         )
         name_size, extra_size, comment_size = lengths
         name_start = position + _CENTRAL.size
-        extra_start = name_start + name_size
-        position = extra_start + extra_size + comment_size
+        position = name_start + name_size + extra_size + comment_size
         if signature != b"PK\x01\x02" or position > end or disk not in (0, _MAX16):
             raise CheckpointError("the central directory of a zip file is malformed", remedy=AGAIN)
-        extra = data[extra_start : extra_start + extra_size]
+        name, extra = _name_and_extra(data, name_start, name_size, extra_size)
         size, compressed, header = _zip64_values(extra, (size, compressed, header))
-        name = _decoded(data[name_start:extra_start], extra)
         _check_version(version, name)
         yield Member(name, flags, method, crc, compressed, size, header, mode)
     if position != end:
@@ -204,15 +203,20 @@ def _check_version(version: int, name: str) -> None:
         raise CheckpointError(fact, expected=_NEWEST_VERSION, found=version, remedy=AGAIN)
 
 
-def _decoded(name: bytes, extra: bytes) -> str:
-    """Return a name as text; raise CheckpointError for a second one in Info-ZIP's field, which some readers prefer."""
+def _name_and_extra(data: OpenFile, start: int, name_size: int, extra_size: int) -> tuple[str, bytes]:
+    """Return what follows a header: a name as text, and the extra fields.
+
+    Raises CheckpointError for a second name in Info-ZIP's field, which some readers prefer.
+    """
+    both = data[start : start + name_size + extra_size]
+    name, extra = both[:name_size], both[name_size:]
     second = _extra_field(extra, _UNICODE_PATH)
     if second is not None and second[5:] != name:
         raise CheckpointError(f"a member of a zip file has two names, one of them {quoted(name)}", remedy=AGAIN)
     try:
-        return name.decode("utf-8")
+        return name.decode("utf-8"), extra
     except UnicodeDecodeError:
-        return name.decode("cp437")
+        return name.decode("cp437"), extra
 
 
 def _zip64_values(extra: bytes, values: tuple[int, ...]) -> tuple[int, ...]:
@@ -224,11 +228,13 @@ def _zip64_values(extra: bytes, values: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(next(wide, value) if value == _MAX32 else value for value in values)
 
 
-def _extra_field(extra: bytes, kind: int) -> bytes | None:
+def _extra_field(extra: bytes, kind: bytes) -> bytes | None:
     """Return the first extra field of a kind, if there is one."""
+    if kind not in extra:
+        return None
     position = 0
     while position + 4 <= len(extra):
-        found, size = struct.unpack_from("<2H", extra, position)
+        found, size = struct.unpack_from("<2sH", extra, position)
         position += 4 + size
         if found == kind and position <= len(extra):
             return extra[position - size : position]
@@ -243,23 +249,17 @@ def _with_local_header(data: OpenFile, member: Member, limit: int) -> Member:
     if member.header + _LOCAL.size > limit:
         raise CheckpointError(f"member {backticked(member.name)} of a zip file lies outside it", remedy=AGAIN)
     signature, version, flags, method, crc, compressed, size, *lengths = _unpacked(_LOCAL, data, member.header)
-    name_size, extra_size = lengths
+    if signature != b"PK\x03\x04":
+        raise _disagreement(member)
     name_start = member.header + _LOCAL.size
-    extra_start = name_start + name_size
-    start = extra_start + extra_size
-    name, extra = data[name_start:extra_start], data[extra_start:start]
-    if (
-        signature != b"PK\x03\x04"
-        or _decoded(name, extra) != member.name
-        or method != member.method
-        or flags != member.flags
-    ):
-        raise CheckpointError(f"the two headers of member {backticked(member.name)} disagree", remedy=AGAIN)
+    name, extra = _name_and_extra(data, name_start, *lengths)
+    if name != member.name or method != member.method or flags != member.flags:
+        raise _disagreement(member)
     _check_version(version, member.name)
     size, compressed = _zip64_values(extra, (size, compressed))
-    for found, true in ((crc, member.crc), (compressed, member.compressed), (size, member.size)):
+    for found, true in zip((crc, compressed, size), (member.crc, member.compressed, member.size), strict=True):
         if found != true and not (found == 0 and flags & _DESCRIPTOR_FLAG):  # then the truth follows the data
-            raise CheckpointError(f"the two headers of member {backticked(member.name)} disagree", remedy=AGAIN)
+            raise _disagreement(member)
     if flags & ~_KNOWN_FLAGS:
         raise CheckpointError(
             f"member {backticked(member.name)} is encrypted, or has other unknown flags ({flags:#06x})", remedy=AGAIN
@@ -274,7 +274,11 @@ def _with_local_header(data: OpenFile, member: Member, limit: int) -> Member:
             f"member {backticked(member.name)}: {member.compressed:,} bytes cannot inflate to {member.size:,}",
             remedy=AGAIN,
         )
-    return member._replace(start=start)
+    return Member(*member[:-1], name_start + sum(lengths))
+
+
+def _disagreement(member: Member) -> CheckpointError:
+    return CheckpointError(f"the two headers of member {backticked(member.name)} disagree", remedy=AGAIN)
 
 
 def _check_layout(data: OpenFile, members: list[Member], limit: int) -> None:
@@ -298,11 +302,12 @@ def _check_layout(data: OpenFile, members: list[Member], limit: int) -> None:
 
 def _descriptor_size(data: OpenFile, member: Member, position: int) -> int:
     """Return the size of the data descriptor at this position, which repeats the directory in one of four forms."""
+    found = data[position : position + 4 + _DESCRIPTORS[0].size]
     for signature in (b"PK\x07\x08", b""):
-        for form in ("<L2Q", "<3L"):
-            expected = signature + _packed(form, member.crc, member.compressed, member.size)
-            if data[position : position + len(expected)] == expected:
-                return len(expected)
+        for form in _DESCRIPTORS if found.startswith(signature) else ():
+            packed = _packed(form, member.crc, member.compressed, member.size)
+            if packed and found.startswith(signature + packed):
+                return len(signature + packed)
     raise CheckpointError(
         f"the directory and the data descriptor of member {backticked(member.name)} disagree", remedy=AGAIN
     )
@@ -312,8 +317,8 @@ def _unpacked(form: struct.Struct, data: OpenFile, position: int) -> tuple[Any, 
     return form.unpack(data[position : position + form.size])
 
 
-def _packed(form: str, *values: int) -> bytes:
+def _packed(form: struct.Struct, *values: int) -> bytes:
     try:
-        return struct.pack(form, *values)
+        return form.pack(*values)
     except struct.error:  # a size that needs the wide form
         return b""

@@ -132,13 +132,15 @@ class _Walk:
             frame = frames[-1]
             for name, value in frame.children:
                 place = (frame.place, name)
-                has_tensors = self.part[value].tensors > 0
+                is_tensor = isinstance(value, LazyTensor)
+                has_tensors = is_tensor or self.part[value].tensors > 0
                 key = frame.prefix + _key_text(name, place, required=has_tensors)
                 if len(frames) > MAX_DEPTH or len(key) > MAX_KEY_CHARACTERS:
                     raise _beyond_limits(key, len(frames))
                 self.account.charge(1 + len(key) // CHARACTERS_PER_STEP)
-                if isinstance(value, LazyTensor):
-                    if value.fault is None:  # one that cannot be read speaks for the parts that it is made of
+                if is_tensor:
+                    # One that cannot be read speaks for the parts that it is made of
+                    if value.attributes is not None and value.fault is None:
                         self.note_all(f"{key}.", carried(value), "attribute", packed=_is_packed(value))
                     yield key, place, value
                 elif has_tensors or self.is_new_module(value):

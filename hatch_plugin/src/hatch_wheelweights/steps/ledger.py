@@ -28,7 +28,7 @@ from wheelweights.formats import HEAD_BYTES, Format, format_of
 from wheelweights.plain import is_collection, is_dict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from hatch_wheelweights.checkpoint.tensors import Storage
     from hatch_wheelweights.steps.flatten import Beside, Flat
@@ -141,9 +141,17 @@ _NEITHER: Final = "neither parameters nor buffers; torch's state_dict() has them
 _MEANT: Final = ("; name in ", EXCLUDE, " what is not needed")
 
 
-def unreached(tree: Any, storages: Mapping[str, Storage], account: Account) -> list[str]:
-    """Return the names of the storages that a file refers to and no tensor of its tree is made of."""
+def unreached(
+    tree: Any, storages: Mapping[str, Storage], account: Account, found: Iterable[LazyTensor] = ()
+) -> list[str]:
+    """Return the names of the storages that a file refers to and no tensor of its tree is made of.
+
+    The tree is not searched for the storages of tensors that were `found` in it before: mostly, those are all.
+    """
     left = {id(storage): name for name, storage in storages.items()}
+    for tensor in found:
+        for storage in tensor.storages:
+            left.pop(id(storage), None)
     seen: set[int] = set()
     pending = [tree]
     while pending and left:

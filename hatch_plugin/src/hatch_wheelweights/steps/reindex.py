@@ -45,6 +45,8 @@ def reindex_with(
     keys, items = list(keys), list(items)
     groups, closed = _close([*keys, *map(below, items)])
     beside = (*items, *others)
+    if all(old == new for numbers in closed.values() for old, new in numbers.items()):
+        return {key: key for key in keys}, {key: key for key in beside}
     return (
         {key: _renumbered(_grouped(key, groups), closed) for key in keys},
         {key: _renumbered(_grouped(below(key), groups), closed).removesuffix(".") for key in beside},
@@ -62,11 +64,12 @@ def _close(keys: Iterable[str]) -> tuple[dict[tuple[int, str], int], dict[int, d
     containers: defaultdict[int, set[str]] = defaultdict(set)
     tensors: defaultdict[int, set[str]] = defaultdict(set)
     for key in keys:
-        *path, last = _grouped(key, groups)
+        *path, (container, name) = _grouped(key, groups)
         for group, part in path:
             if _INDEX.fullmatch(part):
                 containers[group].add(part)
-        tensors[last[0]].add(last[1])
+        if _INDEX.fullmatch(name):
+            tensors[container].add(name)
     return groups, {group: _closed(numbers, tensors[group]) for group, numbers in containers.items()}
 
 
@@ -79,8 +82,9 @@ def _grouped(key: str, groups: dict[tuple[int, str], int]) -> list[tuple[int, st
     group = 0
     grouped: list[tuple[int, str]] = []
     for part in key.split("."):
-        grouped.append((group, part))
-        group = groups.setdefault((group, part), len(groups) + 1)
+        place = (group, part)
+        grouped.append(place)
+        group = groups.setdefault(place, len(groups) + 1)
     return grouped
 
 
