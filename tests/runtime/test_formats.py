@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import lzma
 import struct
+import zlib
 
 import msgpack
 import pytest
@@ -82,6 +83,30 @@ def test_tells_a_file_by_its_first_bytes(head: bytes, kind: str) -> None:
         (lzma.compress(b"x"), Format.XZ),
         (bz2.compress(b"x", 1), Format.BZIP2),
         (bz2.compress(b""), Format.BZIP2),
+        (b"P*M\x18\4\0\0\0", Format.ZSTD),
+        (b"\x04\x22\x4d\x18\x64\x40", Format.LZ4),
+        (b"\x02\x21\x4c\x18", Format.LZ4),
+        (lzma.compress(b"x", format=lzma.FORMAT_ALONE), Format.LZMA),
+        *((zlib.compress(bytes(range(256)), level), Format.ZLIB) for level in (1, 3, 6, 9)),
+        (b"x^2 + y^2", None),
+        (b"\x08\x04\x12\x60\x0a\x20\x0a\x05image\x12", Format.CORE_ML),
+        (b"\x08\x04\x12\xd2\x01\x0a\x82\x01\x0a\x05image\x12", Format.CORE_ML),
+        (b"ftrt\0\0\0\0", Format.TENSORRT),
+        (b"ptrt\0\0\0\0", Format.TENSORRT),
+        (b"algg\0\0\0\0", Format.GGML),
+        (msgpack.packb({"bert": {"w": 1}}), Format.MESSAGEPACK),
+        (
+            msgpack.packb(dict.fromkeys(["a_name_that_is_longer_than_31_characters", *map(str, range(20))])),
+            Format.MESSAGEPACK,
+        ),
+        (msgpack.packb({"format": "mine"}), None),
+        (msgpack.packb({1: 2}), None),
+        (msgpack.packb({"\0": 2}), None),
+        (b"ccopy_reg\n_reconstructor\np0\n", Format.PICKLE),
+        (b"csklearn.svm._classes\nSVC\np0\n", Format.PICKLE),
+        (b"call me\nlater\n", None),
+        (b'<?xml version="1.0"?>\n<Error><Code>', Format.REFUSAL),
+        (b'<?xml version="1.0"?><net name="m">', Format.XML),
         (b"7z\xbc\xaf\x27\x1c\0\4", Format.SEVEN_ZIP),
         (b"Rar!\x1a\x07\x01\0", Format.RAR),
         (b"lmgg\1\0\0\0", Format.GGML),
@@ -122,6 +147,8 @@ def test_the_length_of_its_header_makes_a_safetensors_file_no_other(length: int)
         (ZSTD, "my model.pt", "Run: zstd -d < 'my model.pt' > 'my model.unpacked.pt'"),
         (lzma.compress(b""), "a/model.pt.xz", "Run: xz -d a/model.pt.xz"),
         (bz2.compress(b""), "model.pt.bz2", "Run: bunzip2 model.pt.bz2"),
+        (b"\x04\x22\x4d\x18", "model.pt.lz4", "Run: lz4 -d model.pt.lz4"),
+        (lzma.compress(b"", format=lzma.FORMAT_ALONE), "model.pt.lzma", "Run: xz -d model.pt.lzma"),
         (b"\x1f\x8b\x08", "model.pt.gz", "Run: gunzip model.pt.gz"),
         (b"\x1f\x8b\x08", "model.tar.gz", "Run: tar -xf model.tar.gz"),
         (b"\x1f\x8b\x08", "model", "Run: gunzip < model > model.unpacked"),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 PULL = "\n  Run: git lfs pull --include model.mpk"
 DAMAGED = "\n  Reinstall the package that ships it; if it is yours, rebuild the wheel."
 CONVERT = "\n  Convert a checkpoint into a record with hatch-wheelweights: wheelweights convert SOURCE OUTPUT"
+PAGE = "\n  Download it again: the server may want a login, or the address may be that of a page about the file."
 SAVE_ARRAYS = '\n  Save its arrays by name: safetensors.numpy.save_file(arrays, "model.safetensors")'
 KERAS = "an HDF5 file (such as a Keras model)"
 GET_ORIGINAL = "\n  Get the checkpoint that it was made from: a .safetensors, .pt or .bin file."
@@ -749,8 +750,8 @@ def test_finds_a_bool_that_is_neither_0_nor_1_when_it_is_read() -> None:
         ),
         pytest.param(b"\x80\4\x95" + bytes(60), "a pickle" + CONVERT, id="pickle"),
         pytest.param(struct.pack("<Q", 60) + b'{"w":' + bytes(60), "a safetensors file" + CONVERT, id="safetensors"),
-        pytest.param(b"<!DOCTYPE html>\n<html>", "an HTML page (a failed download)" + CONVERT, id="HTML"),
-        pytest.param(b"\n  <HTML lang=en>", "an HTML page (a failed download)" + CONVERT, id="HTML after a line"),
+        pytest.param(b"<!DOCTYPE html>\n<html>", "an HTML page (a failed download)" + PAGE, id="HTML"),
+        pytest.param(b"\n  <HTML lang=en>", "an HTML page (a failed download)" + PAGE, id="HTML after a line"),
         pytest.param(b"\x93NUMPY\1\0", "a NumPy array file" + SAVE_ARRAYS + ".", id="npy"),
         pytest.param(
             b"\x89HDF\r\n\x1a\n",

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 from enum import Enum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from wheelweights.errors import printable, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "HEAD_BYTES",
@@ -47,6 +50,9 @@ class Format(Enum):
     ZSTD = "a zstd file"
     XZ = "an xz file"
     BZIP2 = "a bzip2 file"
+    LZ4 = "an lz4 file"
+    LZMA = "an lzma file"
+    ZLIB = "zlib data (such as a file that joblib compressed)"
     SEVEN_ZIP = "a 7z archive"
     RAR = "a RAR archive"
     NUMPY = "a NumPy array file"
@@ -56,9 +62,14 @@ class Format(Enum):
     ONNX = "an ONNX model"
     TFLITE = "a TensorFlow Lite model"
     EXECUTORCH = "an ExecuTorch program"
+    CORE_ML = "a Core ML model"
+    TENSORRT = "a TensorRT engine"
     FLAX = "a Flax checkpoint (MessagePack)"
+    MESSAGEPACK = "a MessagePack file (such as a Flax checkpoint)"
     JSON = "a JSON file"
     HTML = "an HTML page (a failed download)"
+    REFUSAL = "a server's error message (a failed download)"
+    XML = "an XML file"
 
 
 def _after_count(entry: bytes, entries: range) -> tuple[bytes, ...]:
@@ -78,7 +89,9 @@ _FIRST_BYTES: Final[dict[Format, tuple[bytes, ...]]] = {
     Format.PYTORCH_LEGACY: (b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19",),
     Format.FLAX: _after_count(b"\xa6params", range(1, 16)),
     Format.GZIP: (b"\x1f\x8b",),
-    Format.ZSTD: (b"\x28\xb5\x2f\xfd",),
+    Format.ZSTD: (b"\x28\xb5\x2f\xfd", b"P*M\x18"),  # a frame, or one to skip, as `pzstd` begins with
+    Format.LZ4: (b"\x04\x22\x4d\x18", b"\x02\x21\x4c\x18"),  # a frame, and a legacy one
+    Format.LZMA: (b"]\0\0",),
     Format.XZ: (b"\xfd7zXZ\0",),
     Format.BZIP2: tuple(b"BZh%d%b" % (level, mark) for level in range(1, 10) for mark in _BZIP2_MARKS),
     Format.SEVEN_ZIP: (b"7z\xbc\xaf\x27\x1c",),
@@ -86,10 +99,23 @@ _FIRST_BYTES: Final[dict[Format, tuple[bytes, ...]]] = {
     Format.NUMPY: (b"\x93NUMPY",),
     Format.HDF5: (b"\x89HDF",),
     Format.GGUF: (b"GGUF",),
-    Format.GGML: (b"lmgg", b"fmgg", b"tjgg"),  # a number that reads ggml, ggmf or ggjt, little-endian
+    Format.GGML: (b"lmgg", b"fmgg", b"tjgg", b"algg"),  # a number that reads ggml, ggmf, ggjt, ggla, little-endian
+    Format.TENSORRT: (b"ftrt", b"ptrt"),  # likewise: trtf, trtp
     Format.PICKLE: (b"\x80",),
 }
 _HTML: Final = (b"<!doctype html", b"<html")
+_ZLIB: Final = (b"x\x01", b"x^", b"x\x9c", b"x\xda")
+# Patterns are compiled when a file has no mark of its own, which is rare
+_ERROR: Final = rb"(?i)<\?xml[^>]*\?>\s*<error"  # as stores of objects answer
+# A map of 1 to 65,535 entries, and the length of its first key where that is a text below 256 bytes
+_MAP_OF_TEXT: Final = rb"(?s)(?:[\x81-\x8f]|\xde..)(?:([\xa1-\xbf])|\xd9(.))"
+_NAME: Final = rb"[A-Za-z_][\w. -]*"
+_OF_RECORDS: Final = (b"format", b"metadata")  # of this project and of Burn
+# A call of a class or a function by its name, in a pickle of protocol 0
+_PICKLED_CALL: Final = rb"c[A-Za-z_][\w.]*\n[A-Za-z_]\w*\n"
+# The version, and a description of the model (field 2) with an input (field 1) that has a name (field 1)
+_LENGTH: Final = rb"[\x80-\xff]{0,4}[\x01-\x7f]"
+_CORE_ML: Final = rb"(?s)\x08[\x01-\x1f]\x12" + _LENGTH + rb"\x0a" + _LENGTH + rb"\x0a[\x01-\x7f][ -~]"
 # What FlatBuffers begin with behind the place of their root: TensorFlow Lite's, and ExecuTorch's with its version
 _TFLITE: Final = b"TFL3"
 _EXECUTORCH: Final = b"ET"
@@ -118,16 +144,7 @@ def what_it_is(head: bytes) -> str:
 
 
 def _by_structure(head: bytes) -> Format | None:
-    if head[4:8] == _TFLITE:
-        return Format.TFLITE
-    if head[4:6] == _EXECUTORCH and head[6:8].isdigit():
-        return Format.EXECUTORCH
-    text = head.lstrip()
-    if text[:14].lower().startswith(_HTML):
-        return Format.HTML
-    if text[:1] in (b"{", b"[") and text[1:].lstrip()[:1] in (b'"', b"{", b"[", b"}", b"]"):
-        return Format.JSON
-    return Format.ONNX if _is_onnx(head) else None
+    return next((kind for kind, is_one in _STRUCTURES.items() if is_one(head)), None)
 
 
 def _is_safetensors(head: bytes) -> bool:
@@ -153,6 +170,37 @@ def _is_onnx(head: bytes) -> bool:
     return texts > 0 or _GRAPH_WITH_NODE.match(head, position) is not None
 
 
+def _is_named_map(head: bytes) -> bool:
+    """Tell a map of MessagePack by its first key: a name that is there whole, and none that records begin with."""
+    found = re.match(_MAP_OF_TEXT, head)
+    if found is None:
+        return False
+    end = found.end() + (found[2][0] if found[1] is None else found[1][0] - 0xA0)
+    name = head[found.end() : end]
+    return end < len(head) and re.fullmatch(_NAME, name) is not None and name not in _OF_RECORDS
+
+
+def _is_json(head: bytes) -> bool:
+    text = head.lstrip()
+    return text[:1] in (b"{", b"[") and text[1:].lstrip()[:1] in (b'"', b"{", b"[", b"}", b"]")
+
+
+# The first that tells a file counts
+_STRUCTURES: Final[dict[Format, Callable[[bytes], object]]] = {
+    Format.TFLITE: lambda head: head[4:8] == _TFLITE,
+    Format.EXECUTORCH: lambda head: head[4:6] == _EXECUTORCH and head[6:8].isdigit(),
+    Format.HTML: lambda head: head.lstrip()[:14].lower().startswith(_HTML),
+    Format.REFUSAL: lambda head: re.match(_ERROR, head.lstrip()),
+    Format.XML: lambda head: head.lstrip()[:5].lower() == b"<?xml",
+    Format.JSON: _is_json,
+    Format.ONNX: _is_onnx,
+    Format.CORE_ML: lambda head: re.match(_CORE_ML, head),
+    Format.MESSAGEPACK: _is_named_map,
+    Format.ZLIB: lambda head: head.startswith(_ZLIB) and not head[2:].isascii(),
+    Format.PICKLE: lambda head: re.match(_PICKLED_CALL, head),
+}
+
+
 # What to do about them
 
 SAVE_STATE_DICT: Final = 'Save the weights in PyTorch: torch.save(model.state_dict(), "model.pt")'
@@ -163,6 +211,8 @@ _UNPACKERS: Final = {
     Format.ZSTD: ("zstd -d", ".zst"),
     Format.XZ: ("xz -d", ".xz"),
     Format.BZIP2: ("bunzip2", ".bz2"),
+    Format.LZ4: ("lz4 -d", ".lz4"),
+    Format.LZMA: ("xz -d", ".lzma"),
 }
 _ARCHIVES: Final = (".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
 _REMEDIES: Final = {
@@ -175,7 +225,13 @@ _REMEDIES: Final = {
     Format.ONNX: SAVE_STATE_DICT,
     Format.TFLITE: f"{SAVE_ARRAYS}, of the model that it was made from.",
     Format.EXECUTORCH: SAVE_STATE_DICT,
+    Format.CORE_ML: SAVE_STATE_DICT,
+    Format.TENSORRT: SAVE_STATE_DICT,
     Format.FLAX: f"{SAVE_ARRAYS}, where flax.serialization can read it.",
+    Format.MESSAGEPACK: f"{SAVE_ARRAYS}, where flax.serialization can read it.",
+    Format.ZLIB: f"{SAVE_ARRAYS}, where joblib can read it.",
+    Format.HTML: "Download it again: the server may want a login, or the address may be that of a page about the file.",
+    Format.REFUSAL: "Download it again: the server may want a login, or have another address for the file.",
 }
 
 

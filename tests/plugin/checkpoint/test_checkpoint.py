@@ -238,6 +238,7 @@ def test_opens_twenty_thousand_tensors_over_one_storage(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------ what is no checkpoint
 
 GIVE = "\n  Give a .pt, .pth, .bin, .ckpt or .safetensors file, or an index.json of shards."
+PAGE = "\n  Download it again: the server may want a login, or the address may be that of a page about the file."
 LFS = b"version https://git-lfs.github.com/spec/v1\n"
 
 
@@ -257,11 +258,11 @@ LFS = b"version https://git-lfs.github.com/spec/v1\n"
         ),
         pytest.param(
             b"<!DOCTYPE html>\n<html><title>404</title></html>",
-            "expected a checkpoint, found an HTML page (a failed download)" + GIVE,
+            "expected a checkpoint, found an HTML page (a failed download)" + PAGE,
             id="HTML",
         ),
         pytest.param(
-            b"\n\n <html lang='en'>", "expected a checkpoint, found an HTML page (a failed download)" + GIVE, id="html"
+            b"\n\n <html lang='en'>", "expected a checkpoint, found an HTML page (a failed download)" + PAGE, id="html"
         ),
         pytest.param(b"", "expected a checkpoint, found an empty file\n  Save it again, or get it again.", id="empty"),
         pytest.param(

@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,7 @@ def npz(**arrays: object) -> bytes:
     return out.getvalue()
 
 
+CORE_ML = b"\x08\x04\x12\x60\x0a\x20\x0a\x05image\x12\x07a photo"
 KERAS = zipped({"metadata.json": b"{}", "config.json": b"{}", "model.weights.h5": b"\x89HDF"})
 
 # ---------------------------------------------------------------------------------------------------------------- files
@@ -90,6 +92,36 @@ OTHERS = {
         f"an .npz file (arrays of NumPy)\n{SAVE}; a model's inputs and outputs are for golden.",
     ),
     "m.keras": (KERAS, f"a Keras model\n{SAVE}, where Keras can read it."),
+    "m.pt.lz4": (b"\x04\x22\x4d\x18d@", "an lz4 file\n  Run: lz4 -d m.pt.lz4"),
+    "m.lzma": (lzma.compress(zip_checkpoint(), format=lzma.FORMAT_ALONE), "an lzma file\n  Run: xz -d m.lzma"),
+    "m.joblib.z": (
+        zlib.compress(bytes(range(200)), 3),
+        f"zlib data (such as a file that joblib compressed)\n{SAVE}, where joblib can read it.",
+    ),
+    "m.mlmodel": (CORE_ML, f"a Core ML model\n{SAVE_STATE_DICT}"),
+    "m.engine": (b"ftrt\0\0\0\0", f"a TensorRT engine\n{SAVE_STATE_DICT}"),
+    "flax_model.msgpack": (
+        b"\x82\xa4bert\x82\xaaembeddings",
+        f"a MessagePack file (such as a Flax checkpoint)\n{SAVE}, where flax.serialization can read it.",
+    ),
+    "page.pt": (
+        b"<!DOCTYPE html>",
+        (
+            "an HTML page (a failed download)\n"
+            "  Download it again: the server may want a login, or the address may be that of a page about the file."
+        ),
+    ),
+    "denied.pt": (
+        b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code></Error>',
+        (
+            "a server's error message (a failed download)\n"
+            "  Download it again: the server may want a login, or have another address for the file."
+        ),
+    ),
+    "sklearn.pkl": (
+        b"ccopy_reg\n_reconstructor\np0\n",
+        "a pickle\n  Give a .pt, .pth, .bin, .ckpt or .safetensors file, or an index.json of shards.",
+    ),
     "m.7z": (b"7z\xbc\xaf\x27\x1c", "a 7z archive\n  Unpack it, and name the checkpoint that is in it."),
     "m.rar": (b"Rar!\x1a\x07\0", "a RAR archive\n  Unpack it, and name the checkpoint that is in it."),
     "list.json": (
@@ -175,6 +207,13 @@ def test_a_checkpoint_may_have_a_member_that_is_named_like_one() -> None:
         (["a.safetensors", "b.safetensors"], "Name one of its files: `a.safetensors`, `b.safetensors`"),
         (["model-00001-of-00002.safetensors", "readme.md"], None),
         (["optimizer.pt"], None),
+        (["model_index.json", "unet/config.json", "unet/model.safetensors"], "Name the file: f/unet/model.safetensors"),
+        (
+            ["a/model-00001-of-00002.safetensors", "a/model.safetensors.index.json"],
+            "Name the file: f/a/model.safetensors.index.json",
+        ),
+        (["a/b.safetensors", "c/d.safetensors"], "Name one of its files: `a/b.safetensors`, `c/d.safetensors`"),
+        (["a/b/c.safetensors"], None),
         ([], None),
     ],
 )
@@ -201,6 +240,12 @@ def test_a_folder_leads_to_the_file_in_it(names: list[str], remedy: str | None) 
             f"the folder of a TensorFlow checkpoint\n{TENSORFLOW}",
         ),
         ("net.mlpackage", ["Manifest.json", "Data/weight.bin"], f"a Core ML package\n{SAVE_STATE_DICT}"),
+        ("net.mlmodelc", ["model.mil", "weights/weight.bin"], f"a Core ML package\n{SAVE_STATE_DICT}"),
+        (
+            "orbax",
+            ["_CHECKPOINT_METADATA", "_METADATA", "d/0123", "manifest.ocdbt"],
+            f"the folder of an Orbax checkpoint\n{SAVE}, where Orbax can read it.",
+        ),
     ],
 )
 def test_a_folder_of_another_framework_is_called_what_it_is(folder: str, names: list[str], expected: str) -> None:

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 __all__ = ["name_another", "refuse_archive", "refuse_other"]
 
 MAX_NAMES: Final = 10_000  # of a folder, that are looked at
+MAX_FOLDERS: Final = 30  # in a folder, that are looked into
 
 _KERAS: Final = {"config.json", "metadata.json"}  # with the weights, in a .keras file
 _CHECKPOINTS: Final = (".pt", ".pth", ".ckpt", ".safetensors")
 _OF_TORCH_OR_A_WHEEL: Final = ("data.pkl", "/archive_format", "/model.json", ".dist-info/RECORD")
 _TENSORFLOW_DATA: Final = re.compile(r"(.+)\.data-[0-9]{5}-of-[0-9]{5}", re.DOTALL)
 _SAVED_MODEL: Final = "saved_model.pb"
+_ORBAX: Final = ("_CHECKPOINT_METADATA", "manifest.ocdbt")
 _SAVE_VARIABLES: Final = f"{SAVE_ARRAYS}, where TensorFlow can read it."
 
 # The files of a folder that can be meant, the likeliest first; what training saves beside a model is not
@@ -70,11 +72,13 @@ def _described(folder: Path, names: Sequence[str]) -> tuple[str, str | None]:
     """Return what a folder with files of these names is, and what to do."""
     if _SAVED_MODEL in names:
         return "the folder of a TensorFlow SavedModel", _SAVE_VARIABLES
-    if folder.suffix == ".mlpackage":
+    if folder.suffix in (".mlpackage", ".mlmodelc"):
         return "a Core ML package", SAVE_STATE_DICT
+    if not {*_ORBAX}.isdisjoint(names):
+        return "the folder of an Orbax checkpoint", f"{SAVE_ARRAYS}, where Orbax can read it."
     if any(map(_TENSORFLOW_DATA.fullmatch, names)):
         return "the folder of a TensorFlow checkpoint", _SAVE_VARIABLES
-    return "a folder", _name_one_of(folder, names)
+    return "a folder", _name_one_of(folder, names) or _name_one_below(folder, names)
 
 
 def name_another(path: Path) -> str | None:
@@ -82,9 +86,15 @@ def name_another(path: Path) -> str | None:
     return _name_one_of(path.parent, [name for name in _names_in(path.parent) if name != path.name])
 
 
+def _name_one_below(folder: Path, names: Sequence[str]) -> str | None:
+    """Return the remedy that names files in the folders of a folder: a pipeline of models has one for each."""
+    folders = [name for name in names[:MAX_NAMES] if os.path.isdir(folder / name)][:MAX_FOLDERS]  # noqa: PTH112
+    return _name_one_of(folder, [f"{name}/{file}" for name in folders for file in _names_in(folder / name)])
+
+
 def _name_one_of(folder: Path, names: Sequence[str]) -> str | None:
     for likely in _LIKELY:
-        meant = [name for name in names if likely.fullmatch(name)]
+        meant = [name for name in names if likely.fullmatch(name.rpartition("/")[2])]
         if len(meant) == 1:
             return f"Name the file: {printable(str(folder / meant[0]))}"
         if meant:

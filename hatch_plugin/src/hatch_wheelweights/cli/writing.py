@@ -17,7 +17,8 @@ from wheelweights.formats import HEAD_BYTES, Format, format_of, what_it_is
 
 __all__ = ["check_record_output", "check_safetensors_output", "check_text_output", "write_text"]
 
-_TEXTS = {None, Format.EMPTY, Format.HTML, Format.JSON}  # what a file of text can be taken for
+# What a file of text can be taken for
+_TEXTS = {None, Format.EMPTY, Format.HTML, Format.JSON, Format.REFUSAL, Format.XML}
 _OTHER_FILE = "Give another file to write to."
 _WEIGHTS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".mpk", ".npz", ".whl", ".onnx", ".gguf")
 
