@@ -36,15 +36,15 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def opened(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]:
-    """Open the page about a file; at the end, nothing is in the console and nothing was asked of a network."""
+def shown(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]:
+    """Open a page of this HTML; at the end, nothing is in the console and nothing was asked of a network."""
     said: list[str] = []
     asked: list[str] = []
     contexts: list[Any] = []
 
-    def of(facts: FileFacts, link: str = "", *, size: str = "wide", **options: Any) -> Page:
+    def of(html: str, link: str = "", *, size: str = "wide", **options: Any) -> Page:
         file = tmp_path / "page.html"
-        file.write_text(html_page(facts, PYTHON), encoding="utf-8")
+        file.write_text(html, encoding="utf-8")
         width, height = SIZES[size]
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
@@ -61,3 +61,13 @@ def opened(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]:
     assert said == []
     assert [url for url in asked if not url.startswith("file:")] == []
     assert len(asked) == len(contexts)
+
+
+@pytest.fixture
+def opened(shown: Callable[..., Page]) -> Callable[..., Page]:
+    """Open the page about a file, as `shown` does."""
+
+    def of(facts: FileFacts, link: str = "", **options: Any) -> Page:
+        return shown(html_page(facts, PYTHON), link, **options)
+
+    return of

@@ -36,6 +36,7 @@ __all__ = [
     "Do",
     "Fault",
     "Faults",
+    "For",
     "Option",
     "Place",
     "RemapError",
@@ -196,6 +197,20 @@ class Set(Text):
     def spelt(self, spelling: Spelling) -> str:
         """Return the sentence, such as `Add the line: precision = "keep"`."""
         return spelling.setting_it([spelling.setting(name, value) for name, value in self.settings.items()])
+
+    __str__ = Text.__str__
+
+
+@dataclass(frozen=True)
+class For(Text):
+    """A text about one of several files, whose options have a spelling of their own whoever reads it."""
+
+    text: object
+    spelling: Spelling
+
+    def spelt(self, spelling: Spelling) -> str:  # noqa: ARG002 (it has its own)
+        """Return the text in its own spelling."""
+        return spelt(self.text, self.spelling)
 
     __str__ = Text.__str__
 

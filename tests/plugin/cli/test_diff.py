@@ -114,6 +114,23 @@ def test_a_remedy_is_for_the_file_that_needs_it() -> None:
     assert stdout("diff", "a.pt", "b.pt", "--a-top-level-key", "two") == "equal: 1 tensor, 4 values\n"
 
 
+@pytest.mark.parametrize("prefix", ["a", "b"])
+def test_a_file_that_is_compared_with_itself_is_told_of_its_own_flags(prefix: str) -> None:
+    checkpoint("a.pt", {"w": tensor()})
+    assert refusal("diff", "a.pt", "a.pt", f"--{prefix}-top-level-key", "x") == (
+        "Error: a.pt: expected top-level key `x`, found `w` (tensor)\n"
+        f"  Set --{prefix}-top-level-key to the key, or the list of nested keys, that holds the tensors.\n"
+    )
+    told = run("diff", "a.pt", "a.pt", f"--{prefix}-key-remap", "x", "y").stderr
+    assert told.startswith(f"Warning: a.pt: --{prefix}-key-remap[0] matches nothing: ")
+    assert "Set --top-level-key to" in refusal("diff", "a.pt", "a.pt", "--top-level-key", "x")
+    ww.write_record("b.mpk", {"w": FOUR})
+    assert refusal("diff", "b.mpk", "b.mpk", f"--{prefix}-precision", "half", status=2) == (
+        f"Error: b.mpk: --{prefix}-precision: expected a checkpoint to convert, found a record\n"
+        "  Leave it out: the tensors of a record are as the conversion made them.\n"
+    )
+
+
 def test_files_that_differ_say_so_on_standard_output_and_a_problem_on_standard_error() -> None:
     ww.write_record("a.mpk", {"w": FOUR})
     ww.write_record("b.mpk", {"w": FOUR + 1})

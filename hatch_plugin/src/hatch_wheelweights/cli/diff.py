@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hatch_wheelweights.cli.ending import FILE_HAS_A_PROBLEM, say, tell
+from hatch_wheelweights.cli.ending import FILE_HAS_A_PROBLEM, say, say_json, tell
 from hatch_wheelweights.cli.flags import FLAGS, flag_options, given_flags, read_flags, spelling_of
-from hatch_wheelweights.cli.saying import examples, force_flag, refuse
+from hatch_wheelweights.cli.saying import examples, force_flag
 from hatch_wheelweights.cli.writing import check_text_output, write_text
 from hatch_wheelweights.errors import spelt
 from hatch_wheelweights.options.model import TensorOptions
-from wheelweights.errors import WheelweightsError, printable
+from wheelweights.errors import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hatch_wheelweights.errors import Spelling
     from hatch_wheelweights.looking.difference.diff import Difference
     from hatch_wheelweights.looking.difference.sides import Side
-    from hatch_wheelweights.looking.difference.values import Tolerance
 
 __all__ = ["diff"]
 
@@ -67,15 +68,23 @@ def diff(
     Exit status: 0 the tensors are equal within the tolerances, 1 they differ (which standard output says) or a file has
     a problem (standard error), 2 wrong usage, 3 could not finish.
     """
+    from hatch_wheelweights.looking.difference.diff import diff_files
     from hatch_wheelweights.looking.difference.sides import Side
     from hatch_wheelweights.looking.difference.values import tolerance_of
 
     options = read_flags(TensorOptions, flags)
-    sides = Side(a, given_flags(TensorOptions, flags, A)), Side(b, given_flags(TensorOptions, flags, B))
+    own = given_flags(TensorOptions, flags, A), given_flags(TensorOptions, flags, B)
+    both = a == b and not any(own)  # then a message is about either
+    sides = (
+        Side(a, own[0], None if both else _spelling(A, options, own[0])),
+        Side(b, own[1], None if both else _spelling(B, options, own[1])),
+    )
     tolerance = tolerance_of(rtol, atol)
     if html is not None:
         _check_page(html, sides, force=force)
-    difference = _compared(sides, options, tolerance)
+    difference = diff_files(sides, options, tolerance)
+    for path, warning in difference.warnings:
+        tell(f"Warning: {printable(path)}: {printable(spelt(warning, FLAGS))}")
     if html is not None:
         _write_page(html, difference, force=force)
         (tell if as_json else say)(f"{printable(html)}: written")
@@ -84,28 +93,12 @@ def diff(
     click.get_current_context().exit(0 if difference.equal else FILE_HAS_A_PROBLEM)
 
 
-def _compared(sides: tuple[Side, Side], options: TensorOptions, tolerance: Tolerance) -> Difference:
-    """Compare, and tell the warnings; exit for a fault in the words that the file's own flags have."""
-    from hatch_wheelweights.looking.difference.diff import diff_files
+def _spelling(prefix: str, options: TensorOptions, own: Mapping[str, Any]) -> Spelling | None:
+    """Return how the options of one file are written: for that file alone.
 
-    try:
-        difference = diff_files(sides, options, tolerance)
-    except WheelweightsError as error:
-        refuse(error, _spelling(error.path, sides, options))
-    for path, warning in difference.warnings:
-        tell(f"Warning: {printable(path)}: {printable(spelt(warning, _spelling(path, sides, options)))}")
-    return difference
-
-
-def _spelling(path: str | None, sides: tuple[Side, Side], options: TensorOptions) -> Spelling:
-    """Return how options are written in a message about a file: for that file alone, if it is one of the two.
-
-    Where options were given for both files, and none for that one, a message is about those.
+    Where options were given for both files, and none for this one, a message is about those.
     """
-    found = [(prefix, side) for prefix, side in zip((A, B), sides, strict=True) if side.path == path]
-    if len(found) != 1 or (options != TensorOptions() and not found[0][1].own):
-        return FLAGS
-    return spelling_of(TensorOptions, found[0][0])
+    return None if options != TensorOptions() and not own else spelling_of(TensorOptions, prefix)
 
 
 def _show(difference: Difference, *, as_json: bool) -> None:
@@ -114,7 +107,7 @@ def _show(difference: Difference, *, as_json: bool) -> None:
     from hatch_wheelweights.looking.texts import json_of
 
     if as_json:
-        say(json_of(difference_document(difference, FLAGS)))
+        say_json(json_of(difference_document(difference, FLAGS)))
     else:
         say("\n".join(difference_lines(difference, FLAGS)))
 

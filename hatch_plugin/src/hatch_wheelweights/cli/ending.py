@@ -18,10 +18,12 @@ __all__ = [
     "COULD_NOT_FINISH",
     "FILE_HAS_A_PROBLEM",
     "WRONG_USAGE",
+    "can_say",
     "end",
     "end_for",
     "reason_of",
     "say",
+    "say_json",
     "show",
     "tell",
 ]
@@ -34,6 +36,24 @@ COULD_NOT_FINISH: Final = 3
 def say(text: str) -> None:
     """Print lines to standard output at once; end the command if that fails."""
     _print(text, sys.stdout, "standard output")
+
+
+def say_json(text: str) -> None:
+    """Print JSON to standard output; what that cannot encode is escaped as JSON does it, so that it stays JSON."""
+    if not can_say(text):
+        from hatch_wheelweights.looking.texts import ascii_json  # noqa: PLC0415 (only where it is needed)
+
+        text = ascii_json(text)
+    say(text)
+
+
+def can_say(text: str) -> bool:
+    """Tell whether standard output can encode all of a text; what it cannot is printed as a backslash and a number."""
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def show(text: str) -> None:

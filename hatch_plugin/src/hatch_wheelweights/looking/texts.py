@@ -9,12 +9,14 @@ from __future__ import annotations
 import functools
 import json
 import re
+import unicodedata
 from typing import Any, Final
 
 from wheelweights.errors import backticked, human_size, printable
 
 __all__ = [
     "MAX_KEY_CHARACTERS",
+    "ascii_json",
     "dtype_name",
     "escaped_json",
     "human_count",
@@ -26,6 +28,7 @@ __all__ = [
     "shortened",
     "size_text",
     "value_text",
+    "width_of",
 ]
 
 MAX_VALUE_CHARACTERS: Final = 200
@@ -59,6 +62,20 @@ def key_text(key: str) -> str:
     return printable(shortened(key, MAX_KEY_CHARACTERS))
 
 
+def width_of(text: str) -> int:
+    """Return how many columns of a terminal a text takes: two for wide characters, none for accents that combine.
+
+    From East_Asian_Width (Unicode Standard Annex 11) and the categories of characters that enclose or do not advance.
+    """
+    return len(text) if text.isascii() else sum(map(_columns, text))
+
+
+def _columns(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in ("W", "F") else 1
+
+
 def json_of(value: Any, indent: int | None = 2) -> str:
     """Return a plain value as JSON in which everything unprintable is escaped, as JSON escapes it."""
     return escaped_json(json.dumps(value, indent=indent, ensure_ascii=False))
@@ -73,6 +90,11 @@ def escaped_json(text: str) -> str:
     In JSON, line breaks stand between values only, and other unprintable characters in texts only.
     """
     return _NOT_ASCII.sub(lambda found: "".join(map(_escaped, found[0])), text)
+
+
+def ascii_json(text: str) -> str:
+    """Return JSON that parses to the same value, in ASCII."""
+    return re.sub(r"[^\x00-\x7f]+", lambda found: json.dumps(found[0])[1:-1], text)
 
 
 @functools.lru_cache(1024)

@@ -65,8 +65,8 @@ def test_diff_tells_every_difference_and_exits_with_1() -> None:
         == """\
 equal: 1 tensor, 3 values; different: 7; only in a.mpk: 1; only in b.mpk: 1
 `shape`: shape (2, 3) / (2, 4)
-`float`: 1 of 4 values differ, by at most 0.5 (relative 0.2)
 `nan`: 1 of 2 values differ, 1 NaN on one side only
+`float`: 1 of 4 values differ, by at most 0.5 (relative 0.2)
 `int`: 1 of 2 values differ, by at most 18,446,744,073,709,551,615 (relative 2), cosine -1
 `bool`: 1 of 2 values differ, by at most 1 (relative 1), cosine 0.707107
 `bfloat16`: 1 of 2 values differ, by at most 0.25 (relative 0.111), cosine 0.998969

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hatch_wheelweights.looking.difference.facts import Comparison, Form, TensorDifference
 from hatch_wheelweights.looking.difference.modules import MAX_MODULES, modules_of, worst_first, worst_modules
 from hatch_wheelweights.looking.difference.values import ValueDifference
+from hatch_wheelweights.looking.difference.words import module_row
 
 FORM = Form("float32", (4,))
 KEYS = st.lists(st.sampled_from(["a", "b", "layers", *map(str, range(12))]), min_size=1, max_size=4).map(".".join)
@@ -52,10 +53,23 @@ def test_of_many_modules_the_worst_are_shown_in_their_order() -> None:
     assert shown == [f"m{i}" for i in range(50) if i * 7 % 50 < MAX_MODULES]
 
 
-def test_the_worst_tensor_is_one_that_has_no_values_then_one_that_points_elsewhere() -> None:
+def test_the_worst_tensor_has_no_values_then_nan_on_one_side_then_points_elsewhere_and_the_best_is_equal() -> None:
     unread = TensorDifference("unread", "unread", (FORM, FORM), fault="broken")
-    found = worst_first([tensor("good", cosine=0.9), tensor("bad", cosine=-0.9), unread])
-    assert [each.key for each in found] == ["unread", "bad", "good"]
+    cast = TensorDifference("cast", "cast", (FORM, Form("float16", (4,))), ValueDifference(4))
+    broken = TensorDifference("broken", "broken", (FORM, FORM), ValueDifference(4, 1, 1, nan_in_one=1))
+    found = worst_first([cast, tensor("good", cosine=0.9), tensor("bad", cosine=-0.9), broken, unread])
+    assert [each.key for each in found] == ["unread", "broken", "bad", "good", "cast"]
+
+
+def test_nothing_is_larger_than_a_difference_to_nan() -> None:
+    broken = TensorDifference("m.w", "m.w", (FORM, FORM), ValueDifference(4, 1, 1, nan_in_one=1))
+    found = modules_of(comparison(tensor("m.v"), broken, tensor("n.w", cosine=-1)))
+    assert [module_row(module) for module in found] == [
+        ("m", "2", "2", "NaN", "1", "0.500000"),
+        ("n", "1", "1", "0.5", "1", "-1"),
+    ]
+    worst = [tensor(f"m{i}.w", cosine=-1) for i in range(40)]
+    assert [module.name for module in worst_modules(modules_of(comparison(*worst, broken)))][-1] == "m"
 
 
 @given(st.sets(KEYS, max_size=60), st.sets(KEYS, max_size=20), st.sets(KEYS, max_size=20))

@@ -111,13 +111,20 @@ def test_layers_that_were_renumbered_are_told_by_their_numbers() -> None:
     assert rules(found) == [("layers.10.*", "layers.0.*", 2), ("layers.11.*", "layers.1.*", 2)]
 
 
-def test_a_tensor_with_another_content_follows_the_rule_if_its_shape_agrees() -> None:
+def test_a_tensor_with_another_content_or_shape_follows_the_rule() -> None:
     ours = lones(model(3, "module.")) | {"module.head": Lone((4,), "old"), "module.top": Lone((4,), "x")}
     theirs = lones(model(3)) | {"head": Lone((4,), "new"), "top": Lone((5,), "y")}
     found = paired(ours, theirs)
     assert found.partners["module.head"] == "head"
-    assert "module.top" not in found.partners
-    assert rules(found) == [("module.*", "*", 7)]
+    assert found.partners["module.top"] == "top"
+    assert rules(found) == [("module.*", "*", 8)]
+
+
+def test_a_shape_that_agrees_comes_before_the_rule() -> None:
+    """`*.w` -> `*.v` would be a pair of `b.w` and `b.v`, which have other shapes; equal contents know better."""
+    ours = lones({"a.w": 1, "c.w": 2, "b.w": 3})
+    theirs = lones({"a.v": 1, "c.v": 2, "top": 3}) | {"b.v": Lone((5,), 4)}
+    assert paired(ours, theirs).partners == {"a.w": "a.v", "c.w": "c.v", "b.w": "top"}
 
 
 def test_zeros_alone_make_a_rule_if_several_keys_agree_in_it() -> None:
@@ -162,6 +169,33 @@ def test_a_tied_tensor_of_which_one_key_is_left_follows_the_rule() -> None:
     assert "module.head" not in found.partners
 
 
+@pytest.mark.parametrize("ends", [("weight", "bias"), ("weight", "bias", "running_mean", "running_var")])
+def test_a_segment_that_was_put_in_is_one_rule_from_either_end(ends: tuple[str, ...]) -> None:
+    """The contents of norms are plain, and no rule is theirs: `*.weight` says nothing of `*.running_mean`."""
+    ours = {f"{i}.{end}": (i, end) if i % 2 else 0 for i in range(6) for end in (ends if i % 2 == 0 else ends[:2])}
+    theirs = moved(ours, ".", ".inner.")
+    there, back = paired(lones(ours), lones(theirs)), paired(lones(theirs), lones(ours))
+    assert there.partners == dict(zip(ours, theirs, strict=True))
+    assert rules(there) == [("*.*", "*.inner.*", len(ours))]
+    assert back.partners == {partner: key for key, partner in there.partners.items()}
+    assert rules(back) == [("*.inner.*", "*.*", len(ours))]
+
+
+@given(
+    st.dictionaries(st.lists(SEGMENTS, min_size=1, max_size=4).map(".".join), st.integers(0, 3), max_size=14),
+    st.dictionaries(st.lists(SEGMENTS, min_size=1, max_size=4).map(".".join), st.integers(0, 3), max_size=14),
+)
+def test_the_other_order_of_the_files_gives_the_same_pairs(ours: dict[str, int], theirs: dict[str, int]) -> None:
+    first, second = lones(ours), lones(theirs)
+    there, back = paired(first, second), paired(second, first)
+    assert there.partners == {key: partner for partner, key in back.partners.items()}
+    assert there.by_names == back.by_names
+    assert sorted(rules(there)) == sorted((old, new, count) for new, old, count in rules(back))
+    assert {tuple(map(frozenset, each)) for each in there.undecided} == {
+        tuple(map(frozenset, reversed(each))) for each in back.undecided
+    }
+
+
 def test_names_and_shapes_make_a_rule_where_no_content_is_equal() -> None:
     ours = {key: ("old", content) for key, content in model(5, "module.").items()}
     found = paired(lones(ours), lones(dict(model(5).items())))
@@ -190,9 +224,9 @@ def test_two_keys_never_become_one() -> None:
     st.dictionaries(st.lists(SEGMENTS, min_size=1, max_size=3).map(".".join), st.integers(0, 4), max_size=12),
 )
 def test_every_key_has_one_partner_at_most_whatever_the_contents(ours: dict[str, int], theirs: dict[str, int]) -> None:
-    first = lones({key: value for key, value in ours.items() if key not in theirs})
-    second = lones({key: value for key, value in theirs.items() if key not in ours})
+    first, second = lones(ours), lones(theirs)
     found = paired(first, second)
+    assert not found.partners.items() & {(key, key) for key in ours}
     assert found.partners.keys() <= first.keys()
     assert set(found.partners.values()) <= second.keys()
     assert len(set(found.partners.values())) == len(found.partners)

@@ -1,8 +1,9 @@
 """Comparing two files: tensors of the same key, then those that are the same under another key.
 
 Tensors are equal if they have the same shape, dtype and values, where NaN equals NaN. Both files are read a block at a
-time: a tensor under the same key in both, once; one under another key, once for its digest, and again only if it has a
-partner with another content. Whatever else the files hold is not compared. How a difference is said is in `words`.
+time: a tensor under the same key in both, once, and again where that key seems to be another tensor's; one under
+another key, once for its digest, and again only if it has a partner with another content. Whatever else the files hold
+is not compared. How a difference is said is in `words`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from hatch_wheelweights.checkpoint.tensors import bytes_to_read
 from hatch_wheelweights.errors import PYTHON, ConfigError, Faults, Place
 from hatch_wheelweights.looking.difference.facts import Comparison, Form, TensorDifference
+from hatch_wheelweights.looking.difference.moves import have_moved, perhaps_moved
 from hatch_wheelweights.looking.difference.renames import Lone, paired
 from hatch_wheelweights.looking.difference.sides import Side, is_of_reindexing, opened_sides
 from hatch_wheelweights.looking.difference.values import EXACT, Tolerance, compared, content_of, tolerance_of
@@ -25,15 +27,17 @@ from hatch_wheelweights.progress import working
 from wheelweights.errors import WheelweightsError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Collection, Hashable, Iterator, Mapping, Set
 
     from hatch_wheelweights.checkpoint import LazyTensor
+    from hatch_wheelweights.looking.difference.renames import Pairs
     from hatch_wheelweights.looking.difference.sides import Tensors
     from hatch_wheelweights.looking.difference.values import Content
 
 __all__ = ["Difference", "diff", "diff_files"]
 
 Contents: TypeAlias = "Mapping[str, Content]"
+_Known: TypeAlias = "dict[Hashable, Content | None]"  # by what tensors are tied by, and their form
 
 
 class Difference(Comparison):
@@ -123,20 +127,38 @@ def _compared(ours: Tensors, theirs: Tensors, tolerance: Tolerance) -> Differenc
     """Compare the tensors of two files, whatever those are called."""
     comparing = _Comparing(tolerance)
     same = {key: comparing.pair(key, key, ours[key], theirs[key]) for key in ours if key in theirs}
-    left, right = _contents(ours, theirs), _contents(theirs, ours)
-    pairs = paired(_lone(ours, theirs, left), _lone(theirs, ours, right))
+    moved, (left, right) = _moved(same, ours, theirs)
+    pairs = paired(
+        *(
+            {key: _lone(side[key], contents.get(key)) for key in side if key not in same or key in moved}
+            for side, contents in ((ours, left), (theirs, right))
+        )
+    )
+    taken = set(pairs.partners.values())
     renamed = {
         key: comparing.pair(key, other, ours[key], theirs[other], (left.get(key), right.get(other)))
         for key, other in pairs.partners.items()
     }
-    found = same | renamed
-    met = {*same, *pairs.partners.values()}
+    found = {key: one for key, one in same.items() if key not in renamed and key not in taken} | renamed
+    met = {one.new_key for one in found.values()}
     only = (
         {key: _form(tensor) for key, tensor in ours.items() if key not in found},
         {key: _form(tensor) for key, tensor in theirs.items() if key not in met},
     )
     both = tuple(found[key] for key in ours if key in found)
-    return Difference(("", ""), only, both, tolerance, pairs)
+    return Difference(("", ""), only, both, tolerance, replace(pairs, undecided=tuple(_left_alone(pairs, only))))
+
+
+def _left_alone(
+    pairs: Pairs, only: tuple[Collection[str], Collection[str]]
+) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Yield the keys with equal contents that have no partner, not even under their own key."""
+    for ours, theirs in pairs.undecided:
+        these, those = (
+            tuple(key for key in keys if key in side) for keys, side in ((ours, only[0]), (theirs, only[1]))
+        )
+        if these and those:
+            yield these, those
 
 
 def _form(tensor: LazyTensor) -> Form:
@@ -193,29 +215,48 @@ class _Comparing:
         return replace(found, values=values, fault=fault, tolerance=self._tolerance)
 
 
-# Tensors whose key is in one file only
+# Tensors whose key is in one file only, or is another tensor's in the other
 
 
-def _lone(tensors: Tensors, others: Tensors, contents: Contents) -> dict[str, Lone]:
-    found: dict[str, Lone] = {}
-    for key, tensor in tensors.items():
-        if key not in others:
-            content = contents.get(key)
-            known = None if content is None else (tensor.dtype, tensor.shape, content.digest)
-            found[key] = Lone(tensor.shape, known, plain=content is not None and content.constant)
-    return found
+def _lone(tensor: LazyTensor, content: Content | None) -> Lone:
+    known = None if content is None else (tensor.dtype, tensor.shape, content.digest)
+    return Lone(tensor.shape, known, plain=content is not None and content.constant)
 
 
-def _contents(tensors: Tensors, others: Tensors) -> dict[str, Content]:
-    """Read the tensors whose key is in one file only, where the other has such a one of the same form.
+def _moved(
+    same: Mapping[str, TensorDifference], ours: Tensors, theirs: Tensors
+) -> tuple[set[str], tuple[Contents, Contents]]:
+    """Return the keys in both files that are to be paired anew, and the contents of those and of keys in one file.
+
+    There are none unless contents show that tensors moved. Then all that is not equal may have, and tensors of one
+    value go with it, such as the bias of a layer that moved: they are equal to those of any other layer.
+    """
+    known: tuple[_Known, _Known] = ({}, {})
+
+    def contents_of(moved: Set[str]) -> tuple[Contents, Contents]:
+        left, right = (
+            {key: tensor for key, tensor in side.items() if key not in same or key in moved} for side in (ours, theirs)
+        )
+        return _contents(left, right, known[0]), _contents(right, left, known[1])
+
+    moved = perhaps_moved(same.values())
+    if moved and have_moved(moved, contents_of(moved)):
+        unequal = {key for key, found in same.items() if found.state != "equal"}
+        small = {key for key, found in same.items() if key not in unequal and len(found.forms[0].shape) <= 1}
+        left, right = contents_of(unequal | small)
+        return unequal | {key for key in small if key in left and key in right and left[key].constant}, (left, right)
+    return set(), contents_of(set())
+
+
+def _contents(tensors: Tensors, others: Tensors, known: _Known) -> dict[str, Content]:
+    """Read the tensors that the other file has one of the same form of, unless they are known.
 
     Tied tensors are read once. One that cannot be read has no content.
     """
-    wanted = {_form(tensor) for key, tensor in others.items() if key not in tensors}
-    known: dict[Hashable, Content | None] = {}
+    wanted = {_form(tensor) for tensor in others.values()}
     found: dict[str, Content] = {}
     for key, tensor in tensors.items():
-        if key in others or _form(tensor) not in wanted:
+        if _form(tensor) not in wanted:
             continue
         tie = (tensor.tie, _form(tensor))
         if tie not in known:

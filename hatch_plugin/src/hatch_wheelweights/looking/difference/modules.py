@@ -87,11 +87,16 @@ def worst_modules(modules: tuple[ModuleDifference, ...]) -> list[ModuleDifferenc
 
 
 def worst_first(tensors: list[TensorDifference]) -> list[TensorDifference]:
-    """Return the tensors with those first that have no values to compare, then those that point elsewhere most."""
+    """Return the tensors with those first that have no values to compare, then those with NaN on one side only.
+
+    Then come those that point elsewhere most; those whose values are equal, in whatever dtype, are last.
+    """
     return sorted(tensors, key=lambda tensor: _goodness(tensor.values))
 
 
 def _goodness(values: ValueDifference | None) -> tuple[float, ...]:
     if values is None:
         return (0,)
-    return 1, -2 if values.cosine is None else values.cosine, -values.largest
+    if not values.unequal:
+        return (2,)
+    return 1, not values.nan_in_one, -2 if values.cosine is None else values.cosine, -values.largest

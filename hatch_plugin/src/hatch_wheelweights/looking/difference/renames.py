@@ -70,32 +70,76 @@ class Pairs:
 
 
 def paired(ours: Mapping[str, Lone], theirs: Mapping[str, Lone]) -> Pairs:
-    """Pair the keys of two files, each of which is in one of them only.
+    """Pair the keys of two files with other keys.
+
+    A key may be in both files, where it is that of two tensors; then it is no partner of itself.
 
     In this order: contents that each file has once; keys that follow the rules which these show, where the shapes
     agree; contents that a file has several times, by the rule that most keys follow; and contents of one value, where
-    the last part of the key is the same. Where no content is equal, one prefix or suffix that explains the keys.
+    the last part of the key is the same. Where no content is equal, one prefix or suffix that explains the keys. At
+    last, keys that follow these rules whatever their shapes: a layer that was replaced is in both files.
+
+    The order of the files does not matter: pairs are sought in both, and those that contradict each other left.
     """
+    partners, by_names = _agreed(_sought(ours, theirs), _sought(theirs, ours))
+    partners = {key: partners[key] for key in ours if key in partners}
+    rules, single = _shortest(partners)
+    met = set(partners.values())
+    rest = (
+        {key: lone for key, lone in ours.items() if key not in partners},
+        {key: lone for key, lone in theirs.items() if key not in met},
+    )
+    left = _groups(*rest, lambda lone: None if lone.plain else lone.content)
+    undecided = tuple((tuple(these), tuple(those)) for these, those in left)
+    return Pairs(partners, rules, single, by_names, undecided)
+
+
+def _sought(ours: Mapping[str, Lone], theirs: Mapping[str, Lone]) -> _Pairing:
+    """Pair keys by what turns those of the first file into those of the second."""
     work = _Pairing(dict(ours), dict(theirs))
     work.take_certain()
     work.follow_rules()
+    work.leave_equal()
     work.take_voted(lambda lone: lone.content, _enough_of_equal_content)
     work.follow_rules()
     work.take_plain()
-    by_names = not work.partners and work.take_voted(lambda lone: lone.shape, _enough_by_names)
-    explained = rules_of(work.partners)
-    return _told(work, explained, by_names=by_names)
+    work.by_names = not work.partners and work.take_voted(lambda lone: lone.shape, _enough_by_names)
+    work.follow_rules(of_any_shape=True)
+    return work
 
 
-def _told(work: _Pairing, explained: Mapping[str, Explanation], *, by_names: bool) -> Pairs:
+def _agreed(there: _Pairing, back: _Pairing) -> tuple[dict[str, str], bool]:
+    """Return the pairs of two searches, the second from the other end, that no other pair contradicts.
+
+    Those by names alone count where the other search found no equal content. Returns whether they were needed, too.
+    """
+    by_names = all(way.by_names or not way.partners for way in (there, back))
+    ways = (there, there.partners.items()), (back, [(key, partner) for partner, key in back.partners.items()])
+    found = {pair for way, pairs in ways if way.by_names == by_names for pair in pairs}
+    keys, partners = Counter(key for key, _ in found), Counter(partner for _, partner in found)
+    pairs = {key: partner for key, partner in found if keys[key] == partners[partner] == 1}
+    return pairs, by_names and bool(pairs)
+
+
+def _shortest(partners: Mapping[str, str]) -> tuple[tuple[Rename, ...], frozenset[str]]:
+    """Return the rules, and the keys that they leave to be told one by one: whichever way needs fewer words.
+
+    A segment that was put in has rules as many as segments follow it; to take it out again is one.
+    """
+    back = rules_of({partner: key for key, partner in partners.items()})
+    ways = (
+        _told(rules_of(partners)),
+        _told({key: tuple(rule.inverse for rule in back[partner]) for key, partner in partners.items()}),
+    )
+    return min(ways, key=lambda told: (sum(map(len, told)), sorted(sorted(rule.patterns) for rule in told[0])))
+
+
+def _told(explained: Mapping[str, Explanation]) -> tuple[tuple[Rename, ...], frozenset[str]]:
     followers = Counter(rule for rules in explained.values() for rule in rules)
     listed = [(rule, count) for rule, count in followers.most_common() if count >= LISTED_FROM]
     known = {rule for rule, _ in listed}
     single = frozenset(key for key, rules in explained.items() if not known.issuperset(rules))
-    rules = tuple(Rename(rule.patterns, count) for rule, count in listed)
-    left = _groups(work.ours, work.theirs, lambda lone: None if lone.plain else lone.content)
-    undecided = tuple((tuple(ours), tuple(theirs)) for ours, theirs in left)
-    return Pairs(work.partners, rules, single, by_names, undecided)
+    return tuple(Rename(rule.patterns, count) for rule, count in listed), single
 
 
 def _content(lone: Lone) -> Hashable:
@@ -119,6 +163,7 @@ class _Pairing:
         self.ours = ours
         self.theirs = theirs
         self.partners: dict[str, str] = {}
+        self.by_names = False
 
     def take(self, key: str, partner: str) -> None:
         self.partners[key] = partner
@@ -127,22 +172,29 @@ class _Pairing:
     def take_certain(self) -> None:
         """Pair the contents that both files have once, and that prove something."""
         for ours, theirs in _groups(self.ours, self.theirs, _content):
-            if len(ours) == len(theirs) == 1 and not self.ours[ours[0]].plain:
+            if len(ours) == len(theirs) == 1 and ours != theirs and not self.ours[ours[0]].plain:
                 self.take(ours[0], theirs[0])
 
-    def follow_rules(self) -> None:
+    def follow_rules(self, *, of_any_shape: bool = False) -> None:
         """Pair the keys that follow the rules of the known pairs, where shapes agree and no two keys become one."""
         rules = trusted(rules_of(self.partners), self.partners)
         images = {key: rules.applied(key)[0] for key in self.ours} if rules else {}
         met = Counter(images.values())
         for key, image in images.items():
-            if met[image] == 1 and image in self.theirs and self.theirs[image].shape == self.ours[key].shape:
+            partner = self.theirs.get(image) if met[image] == 1 and image != key else None
+            if partner is not None and (of_any_shape or partner.shape == self.ours[key].shape):
                 self.take(key, image)
+
+    def leave_equal(self) -> None:
+        """Leave the keys that are in both files with one content, and that no rule leads elsewhere."""
+        for key, lone in list(self.ours.items()):
+            if lone.content is not None and key in self.theirs and self.theirs[key].content == lone.content:
+                del self.ours[key], self.theirs[key]
 
     def take_plain(self) -> None:
         """Pair contents that both files have once and that prove little, where the last part of the key agrees."""
         for ours, theirs in _groups(self.ours, self.theirs, _content):
-            if len(ours) == len(theirs) == 1 and _last(ours[0]) == _last(theirs[0]):
+            if len(ours) == len(theirs) == 1 and ours != theirs and _last(ours[0]) == _last(theirs[0]):
                 self.take(ours[0], theirs[0])
 
     def take_voted(self, of: Callable[[Lone], Hashable], enough: Callable[[_Vote, _Pairing], bool]) -> bool:
@@ -221,7 +273,8 @@ def _guessed(ours: list[str], theirs: list[str]) -> Iterator[Explanation]:
     """Yield rules that would pair some keys of a group."""
     for key in ours[:SAMPLED]:
         for partner in _alike(key, theirs):
-            yield from explanations(key, partner)
+            if partner != key:
+                yield from explanations(key, partner)
 
 
 def _alike(key: str, others: Iterable[str]) -> list[str]:
@@ -247,5 +300,5 @@ def _followed(rules: Explanation, groups: list[Group]) -> dict[str, str]:
         known = set(theirs)
         images = {key: applied.applied(key)[0] for key in ours}
         met = Counter(images.values())
-        pairs |= {key: image for key, image in images.items() if image in known and met[image] == 1}
+        pairs |= {key: image for key, image in images.items() if image in known and met[image] == 1 and image != key}
     return pairs

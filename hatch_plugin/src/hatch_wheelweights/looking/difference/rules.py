@@ -37,6 +37,11 @@ class Rule:
         return self._pattern(self.old), self._pattern(self.new)
 
     @property
+    def inverse(self) -> Rule:
+        """The rule that leads back."""
+        return Rule(self.new, self.old, self.at_start, self.at_end)
+
+    @property
     def is_whole_key(self) -> bool:
         """Whether the rule is for one key alone."""
         return self.at_start and self.at_end
@@ -86,7 +91,7 @@ def _common(these: Segments, those: Segments) -> int:
 def _parts(old: Segments, new: Segments, head: int, tail: int) -> Iterator[Rule]:
     """Yield a rule for each part that differs, between what both begin and end with."""
     cores = old[head : len(old) - tail], new[head : len(new) - tail]
-    if max(map(len, cores)) > MAX_COMPARED:
+    if not all(cores) or max(map(len, cores)) > MAX_COMPARED:
         yield _rule(old, new, (head, len(old) - tail), (head, len(new) - tail))
         return
     for tag, i, j, k, m in SequenceMatcher(None, *cores, autojunk=False).get_opcodes():
@@ -140,9 +145,12 @@ class Rules:
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.all = sorted(rules, key=lambda rule: -len(rule.old))
-        self._by_first: dict[str | None, list[Rule]] = {}
+        # Thousands of rules can begin with one segment, so each is found by all of its own
+        self._by_old: dict[Segments, dict[tuple[bool, bool], Rule]] = {}
+        self._lengths: dict[str | None, dict[int, None]] = {}
         for rule in self.all:
-            self._by_first.setdefault(rule.old[0] if rule.old else None, []).append(rule)
+            self._by_old.setdefault(rule.old, {}).setdefault((rule.at_start, rule.at_end), rule)
+            self._lengths.setdefault(rule.old[0] if rule.old else None, {})[len(rule.old)] = None
 
     def __bool__(self) -> bool:
         return bool(self.all)
@@ -167,13 +175,12 @@ class Rules:
 
     def _at(self, segments: Segments, position: int) -> Rule | None:
         """Return the longest rule whose segments begin at a position."""
-        rules = self._by_first.get(segments[position], []) if position < len(segments) else []
+        lengths = [*self._lengths.get(segments[position], ())] if position < len(segments) else []
         if not 0 < position < len(segments):  # rules that only insert do so at an end
-            rules = [*rules, *self._by_first.get(None, [])]
-        for rule in rules:
-            end = position + len(rule.old)
-            if (rule.at_start and position) or (rule.at_end and end != len(segments)):
-                continue
-            if segments[position:end] == rule.old and (rule.old or rule.at_start or rule.at_end):
-                return rule
+            lengths += self._lengths.get(None, ())
+        for length in lengths:
+            end = position + length
+            for rule in self._by_old.get(segments[position:end], {}).values() if end <= len(segments) else ():
+                if not (rule.at_start and position) and not (rule.at_end and end != len(segments)):
+                    return rule
         return None

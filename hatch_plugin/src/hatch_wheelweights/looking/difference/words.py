@@ -7,6 +7,7 @@ escaped here. `spelling` says how options are written for the reader.
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +19,7 @@ from hatch_wheelweights.looking.words import part_text
 from wheelweights.errors import backticked, counted, listed, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Hashable, Iterator, Sequence
 
     from hatch_wheelweights.errors import Spelling
     from hatch_wheelweights.looking.difference.facts import Comparison, Form, TensorDifference
@@ -37,13 +38,15 @@ __all__ = [
     "named",
     "note_lines",
     "relative_text",
-    "rename_text",
+    "renames_text",
     "summary",
 ]
 
 SHOWN: Final = 20  # of each list
 TABLE_FROM: Final = 6  # tensors that differ; fewer are seen at once without a table
 WIDEST: Final = 60  # characters that a column is padded to
+
+_NUMBER: Final = re.compile(r"(?<![^.])[0-9]{1,18}(?![^.])")  # of a layer, in a pattern
 
 
 def difference_lines(comparison: Comparison, spelling: Spelling) -> list[str]:
@@ -125,7 +128,7 @@ def form_lines(comparison: Comparison) -> list[str]:
 def name_lines(comparison: Comparison) -> list[str]:
     """Return the rules by which tensors have another key, the tensors that no rule tells, and those left unpaired."""
     pairs = comparison.pairs
-    lines = _cut([rename_text(rule, comparison.paths) for rule in pairs.rules], "rules")
+    lines = _cut([renames_text(run, comparison.paths) for run in _runs(pairs.rules)], "rules")
     if pairs.by_names:
         lines.append("paired by names and shapes alone: no content is equal")
     single = [tensor for tensor in comparison.both if tensor.key in pairs.single]
@@ -138,10 +141,33 @@ def name_lines(comparison: Comparison) -> list[str]:
     return [printable(line) for line in [*lines, *_cut(undecided, "such contents")]]
 
 
-def rename_text(rule: Rename, paths: tuple[str, str]) -> str:
-    """Return a rule in words: how many keys it is for, and what they are called in both files."""
-    old, new = map(backticked, rule.patterns)
-    return f"{counted(rule.keys, 'key')}: {old} in {paths[0]} is {new} in {paths[1]}"
+def _runs(rules: Sequence[Rename]) -> list[list[Rename]]:
+    """Return the rules, those together that move layers which follow each other by the same number of places."""
+    alike: dict[Hashable, list[tuple[int, Rename]]] = {}
+    for rule in rules:
+        old, new = (_NUMBER.findall(pattern) for pattern in rule.patterns)
+        is_move = len(old) == len(new) == 1
+        shape = tuple(_NUMBER.sub("#", pattern) for pattern in rule.patterns)
+        kind = (*shape, int(new[0]) - int(old[0])) if is_move else rule.patterns
+        alike.setdefault(kind, []).append((int(old[0]) if is_move else 0, rule))
+    found: list[list[Rename]] = []
+    for moved in alike.values():
+        numbers = sorted(moved, key=lambda one: one[0])
+        for i, (number, rule) in enumerate(numbers):
+            if i and number == numbers[i - 1][0] + 1:
+                found[-1].append(rule)
+            else:
+                found.append([rule])
+    return sorted(found, key=lambda run: -sum(rule.keys for rule in run))
+
+
+def renames_text(rules: Sequence[Rename], paths: tuple[str, str]) -> str:
+    """Return rules that go together in words: how many keys they are for, and what those are called in both files."""
+    first, last = ([backticked(pattern) for pattern in rule.patterns] for rule in (rules[0], rules[-1]))
+    keys = counted(sum(rule.keys for rule in rules), "key")
+    if len(rules) == 1:
+        return f"{keys}: {first[0]} in {paths[0]} is {first[1]} in {paths[1]}"
+    return f"{keys}: {first[0]} to {last[0]} in {paths[0]} are {first[1]} to {last[1]} in {paths[1]}"
 
 
 def named(tensor: TensorDifference) -> str:
@@ -227,7 +253,11 @@ def _module_lines(comparison: Comparison) -> Iterator[str]:
 
 
 def module_row(module: ModuleDifference) -> tuple[str, str, str, str, str, str]:
-    """Return the cells of a module: name, tensors, how many are different, and what is largest, as text."""
+    """Return the cells of a module: name, tensors, how many are different, and what is largest, as text.
+
+    Where NaN is on one side only, nothing is larger.
+    """
     values, total = module.values, len(module.both) + sum(module.only)
-    figures = ("-",) * 3 if not module.both else (largest_text(values), relative_text(values), cosine_text(values))
+    largest = "NaN" if values.nan_in_one else largest_text(values)
+    figures = ("-",) * 3 if not values.elements else (largest, relative_text(values), cosine_text(values))
     return module_text(module), f"{total:,}", f"{module.differing:,}", figures[0], figures[1], figures[2]
