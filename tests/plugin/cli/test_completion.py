@@ -76,6 +76,12 @@ def test_the_words_of_an_option_are_completed() -> None:
     assert completed("inspect", "model.pt", "--key-remap", "") == []
 
 
+def test_options_that_the_help_leaves_out_are_completed() -> None:
+    assert completed("diff", "a.pt", "b.pt", "--a-top") == ["--a-top-level-key"]
+    assert completed("diff", "a.pt", "b.pt", "--b-precision", "h") == ["half"]
+    assert "--a-whole-model" not in stdout("diff", "--help")
+
+
 def test_keys_are_those_of_the_file_that_was_named_before() -> None:
     nested_checkpoint()
     assert completed("inspect", "nested.pt", "--top-level-key", "") == ["model", "config"]

@@ -44,9 +44,9 @@ class _Commands(click.Group):
         module = importlib.import_module(f"hatch_wheelweights.cli.{cmd_name}")
         command = cast("click.Command", getattr(module, cmd_name))
         if ctx.resilient_parsing:
-            from hatch_wheelweights.cli.completion import complete_params  # noqa: PLC0415 (likewise)
+            from hatch_wheelweights.cli.completion import completed  # noqa: PLC0415 (likewise)
 
-            complete_params(command)
+            return completed(command)
         return command
 
     def resolve_command(

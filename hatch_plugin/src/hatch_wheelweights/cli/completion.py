@@ -8,6 +8,7 @@ nothing is said twice, and a new option is completed as its help says.
 
 from __future__ import annotations
 
+import copy
 import re
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     Complete: TypeAlias = Callable[[click.Context, str], Iterable[str]]
 
-__all__ = ["complete_params", "completion"]
+__all__ = ["completed", "completion"]
 
 _VARIABLE: Final = "_WHEELWEIGHTS_COMPLETE"  # which click asks for
 _FILES: Final = ("FILE", "OUT", "PATH")
@@ -48,11 +49,19 @@ def completion(ctx: click.Context, /, shell: str) -> None:
     say(script(ctx.find_root().command, {}, "wheelweights", _VARIABLE).source().strip())
 
 
-def complete_params(command: click.Command) -> None:
-    """Let a command's arguments, which are files, and its options be completed as their help says."""
-    for param in command.params:
+def completed(command: click.Command) -> click.Command:
+    """Return a command whose arguments, which are files, and options are completed as their help says.
+
+    That is all options: those that the help leaves out are the ones that nobody remembers.
+    """
+    found = copy.copy(command)
+    found.params = [copy.copy(param) for param in command.params]
+    for param in found.params:
+        if isinstance(param, click.Option):
+            param.hidden = False
         if param.type is click.STRING:
             param.type = _Completed(_completer(param))
+    return found
 
 
 def _completer(param: click.Parameter) -> Complete | None:
