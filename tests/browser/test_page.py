@@ -450,9 +450,29 @@ def test_what_is_left_out_is_told_of_layers_that_repeat_too(opened: Opened) -> N
     assert row(page, "w").locator(".note").inner_text() == "left out"
 
 
+def test_a_closed_module_has_the_note_of_the_tensor_whose_shape_it_shows(opened: Opened) -> None:
+    others = (fact(f"x{i}.y.w", (i + 2,)) for i in range(40))
+    page = opened(looked(fact("emb.w"), *others, fact("lin.w", tied_to="emb.w")))
+    assert row(page, "emb").locator(".note").count() == 0
+    page.evaluate("scrollTo(0, 1e9)")
+    row(page, "lin").wait_for()
+    assert row(page, "lin").locator(".note").inner_text() == "tied to emb.w"
+    row(page, "lin").click()
+    assert row(page, "lin").locator(".note").count() == 0
+    assert rows(page).last.locator(".note").inner_text() == "tied to emb.w"
+
+
 def test_a_prefix_that_renaming_took_from_every_key_is_told(opened: Opened) -> None:
     page = opened(looked(*(fact(key, source=f"module.{key}") for key in ("a.w", "b.w", "c"))))
     assert page.locator("#rows .source").all_inner_texts() == ["from module.a", "from module.b", "from module.c"]
+
+
+def test_of_layers_that_repeat_it_is_told_how_many_were_renamed(opened: Opened) -> None:
+    numbers = {"a": (0, 2, 5), "b": (1, 2, 3)}
+    page = opened(
+        looked(*(fact(f"{part}.{i}.w", source=f"{part}.{n}.w") for part in "ab" for i, n in enumerate(numbers[part])))
+    )
+    assert page.locator("#rows .source").all_inner_texts() == ["2 renamed", "from b.1 and others"]
 
 
 # --------------------------------------------------------------------------------------------- other media

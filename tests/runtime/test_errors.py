@@ -156,6 +156,16 @@ def test_quotes_free_text_and_cuts_it_at_80_characters(text: object, shown: str)
     assert len(shown) <= 80
 
 
+def test_bytes_are_cut_before_they_are_quoted() -> None:
+    class Guarded(bytes):
+        """Bytes of which nobody may quote all: there can be gigabytes of them, under many names."""
+
+        def __repr__(self) -> str:
+            pytest.fail("quoted all of it")
+
+    assert quoted(Guarded(b"x" * 1000)) == "b'" + "x" * 75 + "..."
+
+
 @pytest.mark.parametrize(
     ("name", "shown"),
     [

@@ -104,7 +104,8 @@ def printable(text: str) -> str:
 
 def quoted(text: object) -> str:
     """Return free text as a `repr`, cut at 80 characters."""
-    shown = ascii(text) if isinstance(text, bytes) else repr(str(text)[: SHOWN_CHARACTERS + 1])
+    cut = (text if isinstance(text, bytes) else str(text))[: SHOWN_CHARACTERS + 1]
+    shown = ascii(cut) if isinstance(cut, bytes) else repr(cut)
     return shown if len(shown) <= SHOWN_CHARACTERS else shown[: SHOWN_CHARACTERS - 3] + "..."
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,10 +12,12 @@ import numpy as np
 import pytest
 
 import wheelweights as ww
-from looking.commands import python, refusal
-from making.checkpoints import safetensors
-from making.small_files import WHEEL, nested_checkpoint, small_checkpoint, small_wheel
+from looking.commands import process, python, refusal
+from making.checkpoints import safetensors, zip_checkpoint
+from making.pickles import ordered_dict, pickled, tensor
+from making.small_files import WHEEL, nested_checkpoint, small_checkpoint, small_wheel, write
 
+ODD = "gr\u00f6\u00dfe \u91cd\u307f \U0001f600"
 FULL = Path("/dev/full")
 NO_SPACE = "No space left on device"
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="needs a device that is always full")
@@ -195,3 +198,24 @@ main()
 """
     )
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "Error: gone.pt: No such file or directory\n")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+@pytest.mark.parametrize(
+    "arguments",
+    [["inspect", "a.pt", "--json"], ["diff", "a.pt", "a.pt", "--json"], ["config", "a.pt", "--key", "config"]],
+)
+def test_json_is_json_whatever_the_output_can_encode(arguments: list[str], encoding: str) -> None:
+    write("a.pt", zip_checkpoint(pickled({"model": ordered_dict({ODD: tensor()}), "config": {ODD: ODD}})))
+    done = process(*arguments, env={**os.environ, "PYTHONIOENCODING": encoding}, encoding=encoding)
+    assert (done.returncode, done.stderr) == (0, "")
+    shown = json.dumps(json.loads(done.stdout), ensure_ascii=False)
+    assert ODD in shown or arguments[0] == "diff"  # equal tensors are not named
+
+
+@pytest.mark.parametrize(("encoding", "bar"), [("ascii", "#"), ("cp1252", "#"), ("utf-8", "█")])
+def test_histograms_are_drawn_with_what_the_output_can_encode(encoding: str, bar: str) -> None:
+    write("a.pt", safetensors({"w": ("F32", [32], 0, 128)}, np.repeat(np.arange(4, dtype="<f4"), 8).tobytes()))
+    done = process("inspect", "a.pt", "--stats", env={**os.environ, "PYTHONIOENCODING": encoding}, encoding=encoding)
+    line = next(line for line in done.stdout.splitlines() if line.startswith("w "))
+    assert line.endswith(f"25%  {bar}    {bar}    {bar}    {bar}")

@@ -130,7 +130,7 @@ w     (4,) float32       4  16 B
 
 Beside the state_dict
   epoch   int 3
-  config  dict of 2
+  config  dict of 2: net dict of 3, lr nan
 
 {table("nested.pt", 'top-level-key = "model"')}"""
     )
@@ -271,7 +271,7 @@ def test_inspect_prints_json_for_machines() -> None:
     small_checkpoint()
     found = json.loads(stdout("inspect", "model.pt", "--json"))
     first, _, tied = found.pop("tensors")
-    tree = found.pop("tree")
+    tree, beside = found.pop("tree"), found.pop("beside_tree")
     assert found == {
         "path": "model.pt",
         "kind": "pytorch-zip",
@@ -302,13 +302,18 @@ def test_inspect_prints_json_for_machines() -> None:
             'output = "src/my_package/model.mpk"',
         ],
         "findings": [],
+        "total": 3,
+        "remedy": None,
     }
+    assert outline(beside) == ("", 1, None, {}, {"tensors": 0, "values": 0, "parameters": 0, "nbytes": 0}, [])
     assert [outline(node) for node in (tree, *tree["children"])] == [
         ("", 1, None, {}, found["totals"], 2),
         ("layers", 1, None, {}, {"tensors": 2, "values": 6, "parameters": 4, "nbytes": 32}, 2),
         ("tied", 1, None, {}, {"tensors": 1, "values": 0, "parameters": 0, "nbytes": 0}, None),
     ]
-    assert [node["source"] for node in tree["children"][0]["children"]] == [None, "layers.2"]
+    assert [(node["source"], node["renamed"]) for node in tree["children"][0]["children"]] == [
+        (None, 0), ("layers.2", 1),
+    ]  # fmt: skip
     assert first == {
         "key": "layers.0.w",
         "source": "layers.0.w",
@@ -374,9 +379,12 @@ def test_inspect_says_in_json_what_is_wrong_with_a_root() -> None:
     nested_checkpoint()
     found = json.loads(stdout("inspect", "nested.pt", "--json"))
     assert found["problem"] == "expected a state_dict, found `config` (dict), `epoch` (int), `model` (1 tensor)"
-    assert found["top_level"] == {"model": "dict of 1, 1 tensor", "epoch": "int 3", "config": "dict of 2"}
+    assert found["remedy"] == "Add: --top-level-key model"
+    assert found["top_level"] == {
+        "model": "dict of 1, 1 tensor", "epoch": "int 3", "config": "dict of 2: net dict of 3, lr nan",
+    }  # fmt: skip
     assert found["needs"] == {"top_level_key": "model"}
-    assert found["rest"] == {"epoch": "int 3", "config": "dict of 2"}
+    assert found["rest"] == {"epoch": "int 3", "config": "dict of 2: net dict of 3, lr nan"}
     assert [each["key"] for each in found["tensors"]] == ["w"]
 
 

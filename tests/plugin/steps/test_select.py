@@ -253,6 +253,18 @@ def test_the_state_of_random_numbers_beside_a_model_does_not_make_the_root_one()
     assert _keys({"w": T, "rng_state": random, "model": {"w": T}, "step": 3}) == ["w", "rng_state", "model.w"]
 
 
+def test_a_loss_beside_a_model_and_an_optimizer_does_not_make_the_root_one():
+    loss = sealed("float32", ())
+    saved = {"epoch": 3, "model_state_dict": {"w": T}, "optimizer_state_dict": OPTIMIZER, "loss": loss}
+    assert _refusal(saved) == (
+        "expected a state_dict, found `epoch` (int), `loss` (tensor), `model_state_dict` (1 tensor), "
+        "`optimizer_state_dict` (state of an optimizer)\n"
+        '  Pass top_level_key="model_state_dict".'
+    )
+    assert _keys({"logit_scale": loss, "text": {"w": T}, "step": 3}) == ["logit_scale", "text.w"]  # no optimizer
+    assert "head" in _keys({"head": T, "model": {"w": T}, "optimizer": OPTIMIZER})  # more than a number
+
+
 def test_a_module_of_the_optimizers_package_is_a_model():
     averaged = Opaque(
         "torch.optim.swa_utils", "AveragedModel", state={"_parameters": {"w": T}, "_buffers": {}, "_modules": {}}

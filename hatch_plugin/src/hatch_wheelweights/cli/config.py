@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import click
 
-from hatch_wheelweights.cli.ending import say
+from hatch_wheelweights.cli.ending import say_json
 from hatch_wheelweights.cli.saying import examples, force_flag, warn
 from hatch_wheelweights.cli.writing import check_text_output, write_text
 
@@ -43,6 +43,6 @@ def config(source: str, key: tuple[str, ...], output: str | None, force: bool) -
         text = escaped_json(json_text(found.value, ".".join(key)))
     warn(found.warnings)
     if output is None:
-        say(text)
+        say_json(text)
     else:
         write_text(output, f"{text}\n", read=source, force=force)

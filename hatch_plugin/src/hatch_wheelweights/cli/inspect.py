@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from hatch_wheelweights.cli.ending import FILE_HAS_A_PROBLEM, say, show, tell
+from hatch_wheelweights.cli.ending import FILE_HAS_A_PROBLEM, can_say, say, say_json, show, tell
 from hatch_wheelweights.cli.flags import FLAGS, flag_options, read_flags
 from hatch_wheelweights.cli.saying import examples, force_flag, warn
 from hatch_wheelweights.cli.writing import check_text_output, write_text
@@ -75,7 +75,8 @@ def inspect(  # noqa: PLR0917 (click passes them by name)
 
     The keys of --json: path, kind, size, tensors (key, source, shape, dtype, new_dtype, nbytes, kept, tied_to, fault,
     notes, statistics), others, metadata, warnings, notes, config, problem, top_level, records, parts, part_of, totals,
-    dtypes, tree, needs, state_dicts, beside, rest, is_cut, table, findings. docs/inspect.md describes them.
+    dtypes, tree, needs, state_dicts, beside, rest, is_cut, table, findings, total, remedy,
+    beside_tree. docs/inspect.md describes them.
     """
     from hatch_wheelweights.looking.files import file_of
 
@@ -121,10 +122,9 @@ def _write_page(looked: FileFacts, path: str, read: str | None, *, force: bool) 
 
 
 def _say_json(looked: FileFacts) -> None:
-    from hatch_wheelweights.looking.inspection.document import json_document
-    from hatch_wheelweights.looking.texts import json_of
+    from hatch_wheelweights.looking.inspection.document import json_document, json_text
 
-    say(json_of(json_document(looked, FLAGS)))
+    say_json(json_text(json_document(looked, FLAGS)))
 
 
 def _faults_in(looked: FileFacts) -> str:
@@ -147,12 +147,13 @@ def _show(looked: FileFacts, depth: int | None) -> None:
 def _screen(depth: int | None) -> Screen:
     """Return what there is to write on: the terminal, or a page of 80 columns for a pipe."""
     from hatch_wheelweights.looking.inspection.terminal import Screen
+    from hatch_wheelweights.looking.inspection.tree_words import ASCII_BARS, BARS
 
     is_terminal = sys.stdout is not None and sys.stdout.isatty()
     size = shutil.get_terminal_size((80, LINES))
     lines = max(LINES, size.lines) if is_terminal else LINES
     coloured = is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    screen = Screen(size.columns, lines, depth, hint=HINT)
+    screen = Screen(size.columns, lines, depth, hint=HINT, bars=BARS if can_say(BARS) else ASCII_BARS)
     return replace(screen, style=_styled) if coloured else screen
 
 

@@ -10,7 +10,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from hatch_wheelweights.errors import CheckpointError, message, spelt
-from hatch_wheelweights.looking.inspection.tensors import dtype_totals
 from hatch_wheelweights.looking.texts import dtype_name, human_count, human_size, shortened
 from wheelweights.errors import backticked, counted, printable
 
@@ -82,7 +81,7 @@ def many(number: int, noun: str) -> str:
 
 def _dtypes_line(facts: FileFacts) -> list[str]:
     """Return a line with what there is of each dtype, if there are several."""
-    dtypes = dtype_totals(facts.tensors)
+    dtypes = facts.dtypes
     shown = [f"{dtype_name(dtype)} {_held(totals)}" for dtype, totals in islice(dtypes.items(), SHOWN_DTYPES)]
     more = [f"and {len(dtypes) - SHOWN_DTYPES:,} more dtypes"] if len(dtypes) > SHOWN_DTYPES else []
     return ["; ".join([*shown, *more])] if len(dtypes) > 1 else []

@@ -7,6 +7,7 @@ else in its attributes, or in its arguments. What only the code of a class could
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, TypeGuard, cast
 
 import numpy as np
@@ -53,8 +54,8 @@ def attributes(node: Opaque) -> Iterable[tuple[Any, Any]]:
         return node.state.items()
     if is_tuple(node.state, 2):  # (of __dict__, of __slots__), as object.__reduce_ex__ writes it
         plain, slots = node.state
-        if (plain is None or is_dict(plain)) and is_dict(slots):
-            return [*(plain or {}).items(), *slots.items()]
+        if (plain is None or is_dict(plain)) and is_dict(slots):  # not copied: many objects may share them
+            return chain(plain.items(), slots.items()) if plain and slots else (plain or slots).items()
     return ()
 
 

@@ -120,11 +120,11 @@ def _remedy_below(part: Survey, above: Sequence[str]) -> Do | Set | None:
 def _require_state_dict(part: Survey) -> None:
     """Raise CheckpointError unless the root holds a tensor directly, or nothing but tensors below several names.
 
-    Bytes beside what could be meant are no such tensor, but the state of a generator of random numbers.
+    What training keeps beside what could be meant is no such tensor; see `_are_of_training`.
     """
     children = part.parts(part.root)
     if is_module(part.root) or (
-        _has_direct_tensor(part.root, part) and not (_holds_bytes_alone(children) and _candidates(part))
+        _has_direct_tensor(part.root, part) and not (_are_of_training(children) and _candidates(part))
     ):
         return
     # One dict in another is a state_dict in its wrapper; a list of tensors has no other name than its key
@@ -269,8 +269,15 @@ def _holds_tensor(node: Any, part: Survey) -> bool:
     return not is_module(node) and _has_direct_tensor(node, part)
 
 
-def _holds_bytes_alone(children: dict[str, Any]) -> bool:
-    return all(value.dtype == "uint8" for value in children.values() if isinstance(value, LazyTensor))
+def _are_of_training(children: dict[str, Any]) -> bool:
+    """Tell whether the tensors among children are none of a model, but what training keeps.
+
+    Those are bytes, the states of generators of random numbers, and, beside the state of an optimizer, single numbers
+    such as the loss.
+    """
+    is_training = any(map(is_optimizer_state, children.values()))
+    tensors = (value for value in children.values() if isinstance(value, LazyTensor))
+    return all(tensor.dtype == "uint8" or (is_training and not tensor.shape) for tensor in tensors)
 
 
 def _has_direct_tensor(node: Any, part: Survey) -> bool:

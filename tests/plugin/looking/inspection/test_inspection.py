@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import xml.etree.ElementTree as ET
 
 import numpy as np
@@ -51,7 +53,7 @@ def test_a_notebook_gets_a_tree_that_folds_and_nothing_unescaped() -> None:
     document = ET.fromstring(shown)  # every element is closed
     assert "<script>" not in shown
     assert HOSTILE_SHOWN in "".join(document.itertext())
-    assert [summary[0].text for summary in document.iter("summary")] == ["a", "b.c"]
+    assert [summary[0].text for summary in document.findall("./ul//summary")] == ["a", "b.c"]
 
 
 def test_a_notebook_gets_every_level() -> None:
@@ -62,6 +64,45 @@ def test_a_notebook_gets_every_level() -> None:
         "layers", "0", "a", "w", "b", "1", "a", "w", "b", "head", "w",
     ]  # fmt: skip
     assert len(document.findall("./ul/li")) == 2
+
+
+def test_a_notebook_gets_all_that_the_terminal_shows() -> None:
+    several = {part: ordered_dict({"w": tensor()}) for part in ("model", "ema")}
+    write("two.pt", zip_checkpoint(pickled({**several, "epoch": 1})))
+    shown = text_in(hatch_wheelweights.inspect("two.pt")._repr_html_())
+    assert "model 4 values \u00b7 16 B \u00b7 <- a state_dict" in shown
+    at = shown.index("Other values")
+    assert shown[at : at + 3] == ["Other values", "epoch: int 1", "In pyproject.toml"]
+    beside = hatch_wheelweights.inspect("two.pt", top_level_key="model")._repr_html_()
+    at = text_in(beside).index("Beside the state_dict")
+    assert text_in(beside)[at + 1 : at + 4] == ["ema", "w (4,) float32 \u00b7 tied to w", "epoch: int 1"]
+
+
+def test_of_two_things_at_the_root_under_one_key_both_are_described() -> None:
+    part = ordered_dict({"w": tensor()})
+    root: dict[int | str, object] = {"model": part, "ema": part, 1: "a number", "1": "a text"}
+    write("two.pt", zip_checkpoint(pickled(root)))
+    top_level = {
+        "model": "dict of 1, 1 tensor", "ema": "dict of 1, 1 tensor", "1": "str 'a number'", "1 (2)": "str 'a text'",
+    }  # fmt: skip
+    assert hatch_wheelweights.inspect("two.pt").document()["top_level"] == top_level
+
+
+def test_a_notebook_gets_statistics_and_what_is_odd() -> None:
+    ww.write_record("m.mpk", {"w": np.array([np.nan, -1, 0, 1], np.float32)}, metadata={"license": "MIT"})
+    shown = text_in(hatch_wheelweights.inspect("m.mpk", statistics=True)._repr_html_())
+    bars = "\u2588\xa0\xa0\xa0\xa0\xa0\xa0\xa0\u2588\xa0\xa0\xa0\xa0\xa0\xa0\u2588"
+    assert shown[2] == "Look at `w`: 1 NaN of 4 values"
+    assert shown[3] == (
+        f"w (4,) float32 \u00b7 4 values \u00b7 16 B \u00b7 min -1, max 1, mean 0, std 1, zeros 25% {bars} \u00b7 1 NaN"
+    )
+    assert shown[4:] == ["Metadata", "license: MIT"]
+
+
+def text_in(shown: str) -> list[str]:
+    """Return the lines that HTML shows."""
+    ends = re.sub(r"<br/>|</(?:p|li|summary|pre|ul|details)>", "\n", shown)
+    return [line.strip() for line in html.unescape(re.sub(r"<[^>]*>", "", ends)).split("\n") if line.strip()]
 
 
 def test_classes_are_shown_of_every_model_in_a_file_and_not_as_values_again() -> None:

@@ -121,8 +121,8 @@ def test_a_page_says_what_there_is_besides_the_tensors() -> None:
         fact("w"),
         warnings=("something is odd",),
         notes=("a note",),
-        others={"step": "int 12"},
-        rest={"optimizer.lr": "float 0.1"},
+        others={"step": "int 12", "epoch": "int 3"},
+        rest={"epoch": "int 5"},
         config={"width": 8},
         metadata={"license": "MIT"},
         table=('source = "weights/model.pt"',),
@@ -133,7 +133,8 @@ def test_a_page_says_what_there_is_besides_the_tensors() -> None:
     assert '<pre class="copied">source = &quot;weights/model.pt&quot;</pre>' in page
     for shown in (
         '<summary>1 note</summary><ul class="notes"><li>a note</li></ul>',
-        "<dt>step</dt><dd>int 12</dd><dt>optimizer.lr</dt><dd>float 0.1</dd>",
+        "Other values <span>2</span></summary><dl><dt>step</dt><dd>int 12</dd><dt>epoch</dt><dd>int 3</dd></dl>",
+        "Beside the state_dict <span>1</span></summary><dl><dt>epoch</dt><dd>int 5</dd></dl>",
         "&quot;width&quot;: 8",
         "<dt>license</dt><dd>MIT</dd>",
     ):
@@ -143,6 +144,15 @@ def test_a_page_says_what_there_is_besides_the_tensors() -> None:
 def test_without_a_script_a_page_has_the_tree_of_a_notebook() -> None:
     (content,) = re.findall(r"<noscript>(.*)</noscript>", html_page(transformer(12), FLAGS), re.DOTALL)
     assert "<code>layers.0-11 (12 x)</code>" in content
+
+
+def test_without_a_script_a_page_has_the_tree_of_each_part_under_its_name() -> None:
+    page = html_page(looked(fact("w"), beside=(fact("ema.w"),)), FLAGS)
+    (content,) = re.findall(r"<noscript>(.*)</noscript>", page, re.DOTALL)
+    assert re.findall(r"<p>(.*?)</p>|<code>(.*?)</code>", content) == [
+        ("state_dict", ""), ("", "w"), ("beside the state_dict", ""), ("", "ema"), ("", "w"),
+    ]  # fmt: skip
+    assert "<noscript></noscript>" in html_page(looked(), FLAGS)
 
 
 def test_a_page_of_ten_thousand_tensors_takes_less_than_five_megabytes() -> None:

@@ -9,13 +9,17 @@ from dataclasses import replace
 
 import pytest
 
+import hatch_wheelweights
+from hatch_wheelweights.checkpoint.module_classes import ModuleClass
 from hatch_wheelweights.errors import PYTHON
 from hatch_wheelweights.looking.inspection import outline
 from hatch_wheelweights.looking.inspection.facts import FileFacts
 from hatch_wheelweights.looking.inspection.tensors import TensorFacts
 from hatch_wheelweights.looking.inspection.terminal import Screen, text_of
+from hatch_wheelweights.looking.texts import width_of
 from looking.commands import process, run, stdout
 from making.checkpoints import zip_checkpoint
+from making.looked import fact, looked, statistics
 from making.pickles import ordered_dict, pickled, state_dict, tensor
 from making.small_files import HOSTILE, HOSTILE_SHOWN, hostile_checkpoints, write
 
@@ -73,6 +77,50 @@ def test_lines_keep_to_the_width_but_names_are_never_cut() -> None:
     key = "x" * 300
     write("model.pt", zip_checkpoint(pickled(ordered_dict({key: tensor()}))))
     assert f"{key}  (4,) float32       4  16 B\n" in stdout("inspect", "model.pt")
+
+
+@pytest.mark.parametrize(("width", "heading", "bars"), [(55, "Histogram", 16), (54, "Hist", 8), (46, "Hist", 4)])
+def test_histograms_are_as_wide_as_there_is_room(width: int, heading: str, bars: int) -> None:
+    facts = looked(fact("layer.weight", (64, 64), statistics=statistics(4096, 0.1, histogram=(64,) * 64)))
+    lines = text_of(facts, PYTHON, Screen(width=width)).split("\n\n")[1].splitlines()
+    assert lines[0].endswith(f"Zeros  {heading}")
+    assert lines[2].endswith(f"  {'█' * bars}")
+    assert max(map(len, lines)) <= width
+
+
+def test_columns_are_straight_in_a_wide_terminal_too() -> None:
+    settings = {f"setting_{i}": i for i in range(20)}
+    facts = replace(model("a.w", "b.w"), modules={"a": ModuleClass("Net", settings), "b": ModuleClass("Net", {})})
+    lines = text_of(facts, PYTHON, Screen(width=120, depth=1)).split("\n\n")[1].splitlines()
+    assert [len(line) for line in lines] == [120] * 3
+
+
+def test_columns_are_straight_whatever_the_names_are_written_in() -> None:
+    keys = ["weight", "\u91cd\u307f", "e\u0301", "\U0001f600"]
+    lines = rows(model(*keys))
+    assert [width_of(line.partition("(2,)")[0]) for line in lines] == [8] * 4
+
+
+def test_names_of_tensors_and_values_beside_a_state_dict_are_in_one_column() -> None:
+    facts = model("w")
+    beside = replace(facts.tensors[0], key="ema.w", source="ema.w")
+    for rest in ({"epoch": "int 3", "hyper_parameters": "dict of 1"}, {"a": "int 1"}):
+        lines = text_of(replace(facts, beside=(beside,), rest=rest), PYTHON, Screen()).splitlines()
+        width = max(map(len, [*rest, "Name"]))
+        assert lines[lines.index("Beside the state_dict") + 1 :] == [
+            f"  {'Name':{width}}  Holds   Values  Size",
+            f"  {'ema':{width}}  w (2,)       2   8 B",
+            *(f"  {name:{width}}  {value}" for name, value in rest.items()),
+        ]
+
+
+def test_what_shares_memory_with_the_state_dict_is_tied_to_it_and_counts_nothing() -> None:
+    model_, ema = ordered_dict({"net.w": tensor()}), [tensor(), tensor(size=(2,))]
+    write("one.pt", zip_checkpoint(pickled({"state_dict": model_, "ema": ema, "epoch": 1})))
+    facts = hatch_wheelweights.inspect("one.pt", top_level_key="state_dict")
+    assert {each.key: each.tied_to for each in facts.beside} == {"ema.0": "net.w", "ema.1": None}
+    assert (facts.totals.values, facts.beside_tree.totals.values) == (4, 2)
+    assert "  ema    0 (4,), 1 (2,)       2   8 B  `0` tied to net.w" in repr(facts).splitlines()
 
 
 def test_tensors_beside_a_state_dict_are_shown_in_ten_lines_and_the_others_counted() -> None:
@@ -146,7 +194,7 @@ def test_a_pattern_finds_tensors_beside_the_state_dict_too() -> None:
         "one.pt", zip_checkpoint(pickled({"model": ordered_dict({"w": tensor()}), "optimizer": optimizer, "epoch": 1}))
     )
     lines = stdout("inspect", "one.pt", "--find", "exp_avg").splitlines()
-    assert "  optimizer.state.0.exp_avg  (4,) float32       4  16 B" in lines
+    assert "  optimizer.state.0.exp_avg  (4,) float32                tied to w" in lines
     assert "no key matches" not in "".join(lines)
     assert "exp_avg" not in stdout("inspect", "one.pt", "--find", "w")
     assert "no key matches nothing" in stdout("inspect", "one.pt", "--find", "nothing").splitlines()

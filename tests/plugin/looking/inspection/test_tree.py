@@ -83,6 +83,18 @@ def test_the_part_that_renaming_has_changed_is_marked_once() -> None:
     assert [row.source for row in rows_to_depth(renumbered, 2)] == [None, None, "l.2"]
 
 
+def test_layers_that_repeat_say_how_many_of_them_were_renamed() -> None:
+    renumbered = {0: 0, 1: 2, 2: 5}
+    tensors = [facts(f"l.{new}.fc.w", source=f"l.{old}.fc.w") for new, old in renumbered.items()]
+    tensors += [
+        facts(f"h.{i}.{part}.w", source=f"h.{i}.{part if i else part + 1}.w") for i in (0, 1) for part in (1, 2)
+    ]
+    said = {row.name: (row.source, row.node.renamed) for row in rows_to_depth(module_tree(tensors), MAX_DEPTH)}
+    assert said == {
+        "l.0-2": (None, 2), "fc": (None, 0), "w": (None, 0), "h.0-1": (None, 0), "1-2": ("h.0.2", 2),
+    }  # fmt: skip
+
+
 def test_classes_and_modules_without_tensors_stand_where_the_file_has_them() -> None:
     classes = {
         "": ModuleClass("Net", {}),

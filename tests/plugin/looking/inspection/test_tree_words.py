@@ -41,6 +41,14 @@ def test_settings_that_say_nothing_new_are_left_out() -> None:
     }  # fmt: skip
     assert class_text(ModuleClass("torch.nn.modules.conv.Conv2d", conv)) == "Conv2d stride 2, padding (3, 1)"
     assert class_text(ModuleClass("torch.nn.modules.activation.ReLU", {"inplace": True})) == "ReLU"
+    lstm = {
+        "mode": "LSTM", "input_size": 8, "hidden_size": 16, "num_layers": 3, "bias": True, "batch_first": False,
+        "dropout": 0.0, "bidirectional": True, "proj_size": 0,
+    }  # fmt: skip
+    assert class_text(ModuleClass("torch.nn.modules.rnn.LSTM", lstm)) == (
+        "LSTM input_size 8, hidden_size 16, num_layers 3, bidirectional True"
+    )
+    assert class_text(ModuleClass("torch.nn.modules.rnn.RNN", {"mode": "RNN_TANH"})) == "RNN mode 'RNN_TANH'"
     assert class_text(ModuleClass("mynet.Block", {"heads": 8, "act": "gelu"})) == "Block heads 8, act 'gelu'"
 
 
@@ -108,6 +116,18 @@ def test_a_closed_module_says_what_is_noted_of_its_tensors() -> None:
     ]
     opened = next(rows_to_depth(module_tree(many), 2))
     assert (opened.is_open, node_note(opened, PYTHON)) == (True, "")
+
+
+def test_layers_that_repeat_are_marked_whichever_of_them_were_renamed() -> None:
+    def notes(*sources: int) -> list[str]:
+        facts = [
+            TensorFacts(f"l.{i}.w", f"l.{source}.w", (2,), "float32", "float32", 8) for i, source in enumerate(sources)
+        ]
+        return [node_note(row, PYTHON) for row in rows_to_depth(module_tree(facts), 1)]
+
+    assert notes(0, 1, 2) == [""]
+    assert notes(0, 2, 5) == ["2 renamed"]
+    assert notes(1, 2, 3) == ["from l.1 and others"]
 
 
 def test_an_empty_part_of_a_key_is_not_the_root() -> None:

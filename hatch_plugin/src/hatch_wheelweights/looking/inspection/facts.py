@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from hatch_wheelweights.looking.inspection.tensors import NOTHING, totals_of
+from hatch_wheelweights.looking.inspection.tensors import dtype_totals, sum_of
 from hatch_wheelweights.looking.inspection.tree import module_tree
 
 if TYPE_CHECKING:
@@ -100,12 +100,14 @@ class FileFacts:
         return sum(math.prod(tensor.shape) for tensor in self.kept if tensor.nbytes is not None)
 
     @cached_property
+    def dtypes(self) -> Mapping[str, Totals]:
+        """The totals by dtype, the one of most bytes first."""
+        return dtype_totals(self.tensors)
+
+    @cached_property
     def totals(self) -> Totals:
         """Tensors, values, parameters and bytes of those that are kept; tied ones count once."""
-        totals = NOTHING
-        for tensor in self.tensors:
-            totals = totals.plus(totals_of(tensor))
-        return totals
+        return sum_of(self.dtypes.values())
 
     @cached_property
     def tree(self) -> Node:

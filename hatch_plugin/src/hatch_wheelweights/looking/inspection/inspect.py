@@ -18,7 +18,7 @@ from hatch_wheelweights.checkpoint.values import type_name
 from hatch_wheelweights.errors import CheckpointError, ConfigError, Fault, Text, Words
 from hatch_wheelweights.looking.files import kind_of, open_file, part_of_record, parts_in, require_checkpoint, size_of
 from hatch_wheelweights.looking.inspection.facts import FileFacts
-from hatch_wheelweights.looking.inspection.outline import holds, outline
+from hatch_wheelweights.looking.inspection.outline import Distinct, holds, outline
 from hatch_wheelweights.looking.inspection.statistics import statistics_of, times_read
 from hatch_wheelweights.looking.inspection.table import table_of
 from hatch_wheelweights.looking.inspection.tensors import TensorFacts
@@ -146,7 +146,7 @@ def _of_checkpoint(checkpoint: Checkpoint, path: str, options: ConversionOptions
         tables = _tables(checkpoint, path, options, parts)
         facts = replace(facts, state_dicts=tuple(map(".".join, parts)), table=tables)
         facts = _with_problem(facts, problem, checkpoint)
-        facts = _with_the_rest(facts, checkpoint, None, wanted)
+        facts = _with_the_rest(facts, checkpoint, None, {}, wanted)
         checkpoint.check_unchanged()
         return facts
     facts = _with_tensors(facts, taken.tensors, wanted)
@@ -161,7 +161,7 @@ def _of_checkpoint(checkpoint: Checkpoint, path: str, options: ConversionOptions
     )
     key = taken.options.top_level_key
     if key:
-        facts = _with_the_rest(facts, checkpoint, _path(key), Wanted(wanted.find))
+        facts = _with_the_rest(facts, checkpoint, _path(key), taken.tensors, Wanted(wanted.find))
     checkpoint.check_unchanged()  # statistics read twice
     return facts
 
@@ -233,11 +233,20 @@ def _with_tensors(facts: FileFacts, tensors: StateDict, wanted: Wanted) -> FileF
 
 
 def _with_the_rest(
-    facts: FileFacts, checkpoint: Checkpoint, without: tuple[str, ...] | None, wanted: Wanted
+    facts: FileFacts,
+    checkpoint: Checkpoint,
+    without: tuple[str, ...] | None,
+    part: Mapping[str, LazyTensor],
+    wanted: Wanted,
 ) -> FileFacts:
-    """Add what the file holds beside the part under the keys `without`; where there is no such part, all of it."""
+    """Add what the file holds beside the part under the keys `without`; where there is no such part, all of it.
+
+    `part` are the tensors of that part: what shares memory with them is tied to them.
+    """
     found = outline(checkpoint.tree, without, Account(checkpoint.size))
     firsts: dict[Hashable, str] = {}
+    for key, tensor in part.items() if found.tensors else ():
+        firsts.setdefault((tensor.tie, tensor.dtype, tensor.shape), key)
     listed = [_plain_facts(key, tensor, firsts) for key, tensor in found.tensors.items()]
     beside = wanted.of(listed, found.tensors, facts.path)
     modules = _classes_beside(checkpoint, without) if beside else {}
@@ -304,7 +313,8 @@ def _top_level(checkpoint: Checkpoint) -> dict[str, str]:
         return {"": holds(tree, survey)}
     named = ((part_of_key(name), name, value) for name, value in children)
     shown = ((f"<{type_name(name)}>" if part is None else part, value) for part, name, value in named)
-    return {name: holds(value, survey) for name, value in islice(shown, MAX_TOP_LEVEL)}
+    distinct = Distinct()
+    return {distinct.of(name): holds(value, survey) for name, value in islice(shown, MAX_TOP_LEVEL)}
 
 
 # A record

@@ -8,23 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sized
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
 
 from hatch_wheelweights.checkpoint import Account, Global, LazyTensor, Opaque
 from hatch_wheelweights.checkpoint.values import type_name
-from hatch_wheelweights.looking.texts import dtype_name, shape_text
+from hatch_wheelweights.looking.texts import dtype_name, shape_text, shortened
 from hatch_wheelweights.steps.objects import is_module, part_of_key, parts
 from hatch_wheelweights.steps.survey import Survey, children_of
 from wheelweights.errors import backticked, counted, quoted
+from wheelweights.plain import is_collection
 
-__all__ = ["Outline", "outline"]
+__all__ = ["Distinct", "Outline", "holds", "outline"]
 
 MAX_ENTRIES: Final = 10_000
 MAX_VISITED: Final = 200_000
 MAX_DEPTH: Final = 40
 MAX_KEY: Final = 4_000  # characters
+SHOWN_VALUES: Final = 4  # of a container without tensors
+SHOWN_CHARACTERS: Final = 60  # ... and of what these say
 
 
 @dataclass
@@ -51,6 +55,18 @@ def outline(tree: Any, without: tuple[str, ...] | None, account: Account) -> Out
     return found
 
 
+class Distinct:
+    """Numbers a key from the second time on: 1 and "1" are two keys of a dict."""
+
+    def __init__(self) -> None:
+        self._times: dict[str, int] = {}
+
+    def of(self, key: str) -> str:
+        """Return the key as it is told apart from those before."""
+        self._times[key] = times = self._times.get(key, 0) + 1
+        return key if times == 1 else f"{key} ({times})"
+
+
 @dataclass
 class _Walk:
     survey: Survey
@@ -58,7 +74,7 @@ class _Walk:
     without: tuple[str, ...] | None
     visited: int = 0
     entered: dict[int, str] = field(default_factory=dict[int, str])
-    times: dict[str, int] = field(default_factory=dict[str, int])  # that a key was found
+    distinct: Distinct = field(default_factory=Distinct)
 
     def enter(self, node: Any, path: tuple[str, ...] | None, prefix: str, depth: int) -> None:
         """Gather what a container holds; `path` is None once it has left that of the part which is left out."""
@@ -86,7 +102,7 @@ class _Walk:
 
     def leaf(self, key: str, value: Any) -> None:
         """Gather a value that is not entered."""
-        key = self.distinct(key)
+        key = self.distinct.of(key)
         if isinstance(value, LazyTensor):
             self.found.tensors[key] = value
         else:
@@ -94,14 +110,8 @@ class _Walk:
             same = None if seen is None else f"the same as {backticked(seen) if seen else 'the root'}"
             self.found.values[key] = same or self.holds(value)
 
-    def distinct(self, key: str) -> str:
-        """Return a key, numbered from the second time on: 1 and "1" are two keys of a dict."""
-        self.times[key] = times = self.times.get(key, 0) + 1
-        return key if times == 1 else f"{key} ({times})"
-
     def children(self, node: Any) -> Iterable[tuple[Any, Any]] | None:
-        below = children_of(node, whole_model=True)
-        return parts(node) if below is None and isinstance(node, Opaque) else below
+        return _children(node)
 
     def is_worth_it(self, value: Any, path: tuple[str, ...] | None) -> bool:
         """Tell whether there are tensors in a container, or the part that is left out."""
@@ -114,8 +124,22 @@ class _Walk:
         return holds(value, self.survey)
 
 
+def _children(node: Any) -> Iterable[tuple[Any, Any]] | None:
+    """Return the names and values that a container or an object holds; None for anything else."""
+    below = children_of(node, whole_model=True)
+    return parts(node) if below is None and isinstance(node, Opaque) else below
+
+
 def holds(value: Any, survey: Survey) -> str:
-    """Describe a value in a few words; `survey` counts what is in it."""
+    """Describe a value in a few words, with the first values in it; `survey` counts the tensors there."""
+    tensors = 0 if isinstance(value, LazyTensor) else survey[value].tensors
+    said = f"{_kind(value)}, {counted(tensors, 'tensor')}" if tensors else _kind(value)
+    within = "" if tensors or is_module(value) else _first_values(value)
+    return f"{said}: {within}" if within else said
+
+
+def _kind(value: Any) -> str:
+    """Describe a value itself; of what holds others, what it is and how many it has."""
     kind = type_name(value)
     if isinstance(value, LazyTensor):
         return f"tensor, {dtype_name(value.dtype)}, {shape_text(value.shape)}"
@@ -126,6 +150,29 @@ def holds(value: Any, survey: Survey) -> str:
     if isinstance(value, (str, bytes)):
         return f"{kind} {quoted(value)}"
     if isinstance(value, Sized) and not isinstance(value, np.generic):
-        tensors = survey[value].tensors
-        return f"{kind} of {len(value):,}" + (f", {counted(tensors, 'tensor')}" if tensors else "")
+        return f"{kind} of {len(value):,}"
     return "None" if value is None else f"{kind} {backticked(value)[1:-1]}"
+
+
+def _first_values(value: Any) -> str:
+    """Return the first values in a container or an object: `lr 0.1, betas tuple of 2`; nothing for anything else."""
+    first = list(islice(_children(value) or (), SHOWN_VALUES + 1))
+    said = [_value_in(_name_in(value, name), inner) for name, inner in first[:SHOWN_VALUES]]
+    return shortened(", ".join([*said, *(["..."] if len(first) > SHOWN_VALUES else [])]), SHOWN_CHARACTERS)
+
+
+def _name_in(container: Any, name: Any) -> str | None:
+    """Return the name of a value in a container; None where it has none but its number."""
+    is_numbered = is_collection(container) or (isinstance(container, Opaque) and isinstance(name, int))
+    return None if is_numbered else part_of_key(name)
+
+
+def _value_in(name: str | None, value: Any) -> str:
+    """Return a value in a container, after its name where it has one: a number or a text as Python writes it."""
+    if isinstance(value, (str, bytes)):
+        said = quoted(value)
+    elif isinstance(value, (bool, int, float, complex, np.generic)):
+        said = backticked(f"{value}")[1:-1]
+    else:
+        said = _kind(value)
+    return said if name is None else f"{shortened(name, SHOWN_CHARACTERS)} {said}"

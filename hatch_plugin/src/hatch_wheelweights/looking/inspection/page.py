@@ -1,7 +1,7 @@
 """What is in a file, as one HTML page: a tree that folds, a search, sorting, statistics, details.
 
 What there is to say about the file as a whole is HTML; its tensors are data, which the script of `web/` shows as far as
-they are in sight. Without a script, the page has the tree of a notebook.
+they are in sight. Without a script, the page has the trees of a notebook.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 from hatch_wheelweights.errors import spelt
-from hatch_wheelweights.looking.inspection.notebook import html_tree
+from hatch_wheelweights.looking.inspection.notebook import html_trees
 from hatch_wheelweights.looking.inspection.page_data import groups_of, page_data
 from hatch_wheelweights.looking.single_page import joined, json_element, single_page
 from hatch_wheelweights.looking.texts import json_of, key_text, value_text
@@ -58,7 +58,7 @@ def _body(facts: FileFacts, spelling: Spelling) -> Iterator[str]:
     yield from _said(facts, spelling)
     yield from _records(facts, spelling)
     yield web_file("page.html")
-    yield f"<noscript>{html_tree(facts, spelling)}</noscript>"
+    yield f"<noscript>{html_trees(groups_of(facts), spelling)}</noscript>"
     yield "</main>"
     yield json_element("data", page_data(groups_of(facts), spelling))
 
@@ -92,7 +92,8 @@ def _folded(facts: FileFacts, spelling: Spelling) -> Iterator[str]:
     if facts.table:
         yield _details("For pyproject.toml", f'<pre class="copied">{escape(chr(10).join(facts.table))}</pre>')
     yield _pairs("At the root", {} if facts.added else facts.top_level)
-    yield _pairs("Other values", {**facts.others, **facts.rest})
+    yield _pairs("Other values", facts.others)
+    yield _pairs("Beside the state_dict" if facts.tensors else "Other values", facts.rest)
     if facts.config is not None:
         yield _details("Configuration", f'<pre class="copied">{escape(json_of(facts.config))}</pre>')
     yield _pairs("Metadata", {name: value_text(value) for name, value in facts.other_metadata.items()})

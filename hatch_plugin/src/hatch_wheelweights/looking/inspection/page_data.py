@@ -185,7 +185,7 @@ def _nodes(group: Group, classes: _Places, described: list[Any]) -> dict[str, An
     places = {tensor.key: i for i, tensor in enumerate(group.tensors)}
     columns: dict[str, Any] = {
         "depths": [], "parts": [], "leaves": [], "labels": {}, "counts": {}, "copies": {}, "classes": {}, "sources": {},
-        "marks": {}, "statistics": {},
+        "renamed": {}, "marks": {}, "statistics": {},
     }  # fmt: skip
     for i, (depth, node) in enumerate(_below(group.tree)):
         part = _part(node)
@@ -199,6 +199,7 @@ def _nodes(group: Group, classes: _Places, described: list[Any]) -> dict[str, An
             "copies": [places[key] for key in node.keys] if node.tensor and len(node.keys) > 1 else None,
             "classes": None if node.module is None else _class(node.module, classes, described),
             "sources": None if node.source is None else key_text(node.source),
+            "renamed": node.renamed if node.renamed and node.source is None else None,
             "marks": "a state_dict" if node.key in group.state_dicts and not node.tensor else None,
             "statistics": None if node.statistics is None or is_single else _row(node.statistics),
         }

@@ -11,12 +11,13 @@ if TYPE_CHECKING:
 
     from hatch_wheelweights.looking.inspection.statistics import Statistics
 
-__all__ = ["NOTHING", "TensorFacts", "Totals", "dtype_totals", "is_float", "is_parameter", "totals_of"]
+__all__ = ["NOTHING", "TensorFacts", "Totals", "dtype_totals", "is_float", "is_parameter", "sum_of", "totals_of"]
 
 BUFFERS: Final = ("running_mean", "running_var", "num_batches_tracked")  # torch's norms; a state_dict does not say it
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as other values are, though nothing sets a field: see `LazyTensor`
+@dataclass(slots=True, unsafe_hash=True)
 class TensorFacts:
     """What there is to say about one tensor.
 
@@ -47,15 +48,6 @@ class Totals(NamedTuple):
     parameters: int = 0
     nbytes: int = 0
 
-    def plus(self, other: Totals) -> Totals:
-        """Return the sum of both."""
-        return Totals(
-            self.tensors + other.tensors,
-            self.values + other.values,
-            self.parameters + other.parameters,
-            self.nbytes + other.nbytes,
-        )
-
 
 NOTHING: Final = Totals()
 
@@ -85,8 +77,19 @@ def totals_of(tensor: TensorFacts) -> Totals:
 
 def dtype_totals(tensors: Iterable[TensorFacts]) -> dict[str, Totals]:
     """Return the totals by the dtype that the tensors have or would get, the one of most bytes first."""
-    found: dict[str, Totals] = {}
+    found: dict[str, list[Totals]] = {}
     for tensor in tensors:
         if tensor.kept:
-            found[tensor.new_dtype] = found.get(tensor.new_dtype, NOTHING).plus(totals_of(tensor))
-    return dict(sorted(found.items(), key=lambda item: -item[1].nbytes))
+            found.setdefault(tensor.new_dtype, []).append(totals_of(tensor))
+    return dict(sorted(((dtype, sum_of(each)) for dtype, each in found.items()), key=lambda item: -item[1].nbytes))
+
+
+def sum_of(totals: Iterable[Totals]) -> Totals:
+    """Return the sum of totals."""
+    tensors = values = parameters = nbytes = 0
+    for each in totals:
+        tensors += each.tensors
+        values += each.values
+        parameters += each.parameters
+        nbytes += each.nbytes
+    return Totals(tensors, values, parameters, nbytes)

@@ -14,6 +14,7 @@ from hatch_wheelweights.errors import spelt
 from hatch_wheelweights.looking.inspection.findings import findings
 from hatch_wheelweights.looking.inspection.tree import MAX_DEPTH, rows_to_depth, tensor_rows
 from hatch_wheelweights.looking.inspection.tree_words import (
+    BARS,
     contents_text,
     name_text,
     node_note,
@@ -21,7 +22,7 @@ from hatch_wheelweights.looking.inspection.tree_words import (
     share_text,
     sparkline,
 )
-from hatch_wheelweights.looking.texts import human_count, json_of, key_text, shortened, size_text, value_text
+from hatch_wheelweights.looking.texts import human_count, json_of, key_text, shortened, size_text, value_text, width_of
 from hatch_wheelweights.looking.words import (
     SHOWN_RECORDS,
     contents_lines,
@@ -48,9 +49,10 @@ TELLING: Final = 3  # rows that say less than the beginning of a longer list
 LEAST_ROWS: Final = 12  # of a tree, whatever else there is to show
 SHOWN_PAIRS: Final = 10  # of the other values, of the metadata
 SHOWN_FINDINGS: Final = 20
-SPARKLINE: Final = 16
+SPARKLINES: Final = (16, 8, 4)  # characters that a histogram has, as there is room
 SHAPE: Final = 1_000  # characters that a tensor's shape has at most
 GAP: Final = "  "
+NAME: Final = "Name"
 
 Style: TypeAlias = "Callable[[str, str], str]"
 
@@ -65,7 +67,8 @@ class Screen:
 
     `width` and `lines` are wished for, not enforced: a name is never cut, and a tree has a dozen rows at least. `depth`
     is how many levels of modules are shown, however many lines these take; None for as many as fit. `style` sets a text
-    off: as "title", "name" or "aside". `hint` says how to see what there was no room for.
+    off: as "title", "name" or "aside". `hint` says how to see what there was no room for. Histograms are drawn
+    with `bars`.
     """
 
     width: int = 80
@@ -73,6 +76,7 @@ class Screen:
     depth: int | None = None
     style: Style = _plain
     hint: str = ""
+    bars: str = BARS
 
 
 def text_of(facts: FileFacts, spelling: Spelling, screen: Screen) -> str:
@@ -91,7 +95,7 @@ def _blocks(facts: FileFacts, spelling: Spelling, screen: Screen) -> Iterator[li
         yield [f"no key matches {printable(facts.find)}"]
     if facts.beside and not facts.tensors:
         title = "In the file" if facts.is_undecided else "Beside the state_dict"
-        yield [screen.style(title, "title"), *_indented(_beside(facts, spelling, screen, rows))]
+        yield [screen.style(title, "title"), *_indented(_alone(facts, spelling, screen, rows))]
     yield from after
     for record in facts.records[:SHOWN_RECORDS]:
         yield from _blocks(record, spelling, replace(screen, lines=0) if len(facts.records) > 1 else screen)
@@ -119,8 +123,7 @@ def _after(facts: FileFacts, spelling: Spelling, screen: Screen) -> list[list[st
     """Return what is below the tree: the rest of the file, and what to write in pyproject.toml."""
     blocks: list[list[str]] = []
     if facts.tensors and facts.beside:
-        tree = _beside(facts, spelling, screen, None)
-        blocks.append([screen.style("Beside the state_dict", "title"), *_indented(tree), *_pairs(facts.rest, screen)])
+        blocks.append([screen.style("Beside the state_dict", "title"), *_beside(facts, spelling, screen)])
     else:
         title = "Beside the state_dict" if facts.tensors else "Other values"
         blocks.append(_titled(title, _pairs(facts.rest, screen), screen))
@@ -135,36 +138,49 @@ def _after(facts: FileFacts, spelling: Spelling, screen: Screen) -> list[list[st
     return [block for block in blocks if block]
 
 
-def _beside(facts: FileFacts, spelling: Spelling, screen: Screen, most: int | None) -> list[str]:
-    """Return the lines of what is beside the state_dict: of a tree, at most `most`; without it, the first level."""
+def _alone(facts: FileFacts, spelling: Spelling, screen: Screen, most: int) -> list[str]:
+    """Return the lines of the tensors of a file where none of a state_dict are shown: of a tree, at most `most`."""
     if facts.find is not None:
         return _lines(tensor_rows(facts.beside), spelling, screen)
-    if most is None:
-        return _first_level(facts.beside_tree, spelling, screen)
     return _tree(facts.beside_tree, spelling, screen, most, frozenset(facts.state_dicts))
 
 
-def _first_level(root: Node, spelling: Spelling, screen: Screen) -> list[str]:
-    """Return the lines of the first nodes of a tree, and how many more there are; all if a depth is asked for."""
+def _beside(facts: FileFacts, spelling: Spelling, screen: Screen) -> list[str]:
+    """Return the lines of what is beside the state_dict, the names of tensors and of other values in one column."""
+    rows, unshown = _beside_rows(facts, screen)
+    names = max(map(width_of, [NAME, *map(_indented_name, rows), *_shown_names(facts.rest, screen)]))
+    more = [f"and {unshown:,} more"] if unshown else []
+    tree = _lines(rows, spelling, screen, names=names)
+    return [*_indented([*tree, *more]), *_pairs(facts.rest, screen, names=names)]
+
+
+def _beside_rows(facts: FileFacts, screen: Screen) -> tuple[list[TreeRow], int]:
+    """Return the first level of what is beside the state_dict, as far as it is shown, and how many more there are."""
+    if facts.find is not None:
+        return tensor_rows(facts.beside), 0
     if screen.depth is not None:
-        return _lines(list(rows_to_depth(root, screen.depth)), spelling, screen)
-    lines = _lines(list(islice(rows_to_depth(root, 1), SHOWN_PAIRS)), spelling, screen)
-    unshown = len(root.children) - SHOWN_PAIRS
-    return [*lines, *([f"and {unshown:,} more"] if unshown > 0 else [])]
+        return list(rows_to_depth(facts.beside_tree, screen.depth)), 0
+    rows = list(islice(rows_to_depth(facts.beside_tree, 1), SHOWN_PAIRS))
+    return rows, len(facts.beside_tree.children) - len(rows)
 
 
 def _titled(title: str, lines: list[str], screen: Screen) -> list[str]:
     return [screen.style(title, "title"), *lines] if lines else []
 
 
-def _pairs(pairs: Mapping[str, str], screen: Screen) -> list[str]:
-    """Return names and values side by side; of many, the first."""
+def _pairs(pairs: Mapping[str, str], screen: Screen, names: int = 0) -> list[str]:
+    """Return names, in at least so many columns, and values side by side; of many, the first."""
+    shown = _shown_names(pairs, screen)
+    width = min(NAMES, max(map(width_of, shown), default=0))
+    cells = (_padded(name, max(width, min(NAMES, names))) for name in shown)
+    lines = [f"{GAP}{name}{GAP}{printable(value)}" for name, value in zip(cells, pairs.values(), strict=False)]
+    unshown = len(pairs) - len(shown)
+    return [*lines, *([f"{GAP}and {unshown:,} more"] if unshown else [])]
+
+
+def _shown_names(pairs: Mapping[str, str], screen: Screen) -> list[str]:
     shown = SHOWN_PAIRS if screen.depth is None else len(pairs)
-    names = [key_text(name) or "(the root)" for name in islice(pairs, shown)]
-    width = min(NAMES, max(map(len, names), default=0))
-    values = [printable(value) for value in islice(pairs.values(), shown)]
-    lines = [f"{GAP}{name:{width}}{GAP}{value}" for name, value in zip(names, values, strict=True)]
-    return [*lines, *([f"{GAP}and {len(pairs) - shown:,} more"] if len(pairs) > shown else [])]
+    return [key_text(name) or "(the root)" for name in islice(pairs, shown)]
 
 
 def _indented(lines: Iterable[str]) -> list[str]:
@@ -220,27 +236,44 @@ class _Column:
     heading: str
     cells: list[str]
     right: bool = False
+    least: int = 0  # columns that it has at least
+    most: int = NAMES  # ... and at most; longer cells stick out
+
+    @property
+    def width(self) -> int:
+        return min(self.most, max(self.least, *map(width_of, [self.heading, *self.cells])))
 
 
 def _lines(
-    rows: Sequence[TreeRow], spelling: Spelling, screen: Screen, state_dicts: frozenset[str] = frozenset()
+    rows: Sequence[TreeRow],
+    spelling: Spelling,
+    screen: Screen,
+    state_dicts: frozenset[str] = frozenset(),
+    names: int = 0,
 ) -> list[str]:
-    """Return a line for each row, with headings above them."""
-    names = [GAP * row.level + name_text(row) for row in rows]
+    """Return a line for each row, with headings above them; names have at least so many columns."""
+    named = _Column(NAME, list(map(_indented_name, rows)), least=names)
     notes = [node_note(row, spelling, state_dicts) for row in rows]
     has_statistics = any(row.node.statistics is not None for row in rows)
-    columns = _statistics_columns(rows) if has_statistics else _size_columns(rows, names, screen)
+    room = screen.width - named.width
+    columns = _statistics_columns(rows, room, screen.bars) if has_statistics else _size_columns(rows, room)
     noted = [_Column("Note", notes)] if any(notes) else []
-    return _table([_Column("Name", names), *columns, *noted], screen)
+    return _table([named, *columns, *noted], screen)
 
 
-def _size_columns(rows: Sequence[TreeRow], names: Sequence[str], screen: Screen) -> list[_Column]:
+def _indented_name(row: TreeRow) -> str:
+    return GAP * row.level + name_text(row)
+
+
+def _size_columns(rows: Sequence[TreeRow], width: int) -> list[_Column]:
+    """Return the columns behind the names, for which there are so many columns of the screen."""
     counts = [human_count(row.node.totals.values) if _is_counted(row.node) else "" for row in rows]
     sizes = [size_text(row.node.totals.nbytes) if _is_counted(row.node) else "" for row in rows]
-    used = min(NAMES, max(map(len, names), default=0)) + max(map(len, [*counts, "Values"])) + max(map(len, sizes))
-    room = max(CONTENTS, screen.width - used - 3 * len(GAP))
+    used = max(map(len, [*counts, "Values"])) + max(map(len, [*sizes, "Size"]))
+    room = max(CONTENTS, width - used - 3 * len(GAP))
     contents = [_cut(contents_text(row), room if row.node.tensor is None else SHAPE) for row in rows]
-    return [_Column("Holds", contents), _Column("Values", counts, right=True), _Column("Size", sizes, right=True)]
+    holds = _Column("Holds", contents, most=max(NAMES, room))
+    return [holds, _Column("Values", counts, right=True), _Column("Size", sizes, right=True)]
 
 
 def _is_counted(node: Node) -> bool:
@@ -250,21 +283,25 @@ def _is_counted(node: Node) -> bool:
     return node.tensor.kept and node.tensor.fault is None and node.tensor.tied_to is None
 
 
-def _statistics_columns(rows: Sequence[TreeRow]) -> list[_Column]:
+def _statistics_columns(rows: Sequence[TreeRow], width: int, bars: str) -> list[_Column]:
+    """Return the columns behind the names; the histograms are as wide as fits into so many columns of the screen."""
     known = [row.node.statistics for row in rows]
 
     def column(heading: str, cell: Callable[[Statistics], str]) -> _Column:
         return _Column(heading, ["" if each is None else cell(each) for each in known], right=True)
 
-    bars = ["" if each is None else sparkline(each.histogram, SPARKLINE) for each in known]
-    return [
+    numbers = [
         column("Min", lambda each: number_text(each.minimum)),
         column("Max", lambda each: number_text(each.maximum)),
         column("Mean", lambda each: number_text(each.mean)),
         column("Std", lambda each: number_text(each.std)),
         column("Zeros", lambda each: share_text(each.zeros, each.values)),
-        *([_Column("Histogram", bars)] if any(bars) else []),
     ]
+    room = width - sum(each.width + len(GAP) for each in numbers) - len(GAP)
+    shown = next((size for size in SPARKLINES if size <= room), SPARKLINES[-1])
+    drawn = ["" if each is None else sparkline(each.histogram, shown, bars) for each in known]
+    heading = "Histogram" if shown == SPARKLINES[0] else "Hist"
+    return [*numbers, *([_Column(heading, drawn)] if any(drawn) else [])]
 
 
 def _cut(text: str, width: int) -> str:
@@ -272,7 +309,7 @@ def _cut(text: str, width: int) -> str:
 
 
 def _table(columns: Sequence[_Column], screen: Screen) -> list[str]:
-    widths = [min(NAMES, max(map(len, [column.heading, *column.cells]))) for column in columns]
+    widths = [column.width for column in columns]
     headings = screen.style(_line([column.heading for column in columns], columns, widths), "aside")
     lines = [_line(cells, columns, widths) for cells in zip(*(column.cells for column in columns), strict=True)]
     return [headings, *(_named(line, len(cell), screen) for line, cell in zip(lines, columns[0].cells, strict=True))]
@@ -280,10 +317,14 @@ def _table(columns: Sequence[_Column], screen: Screen) -> list[str]:
 
 def _line(cells: Iterable[str], columns: Iterable[_Column], widths: Iterable[int]) -> str:
     padded = [
-        cell.rjust(width) if column.right else cell.ljust(width)
-        for cell, column, width in zip(cells, columns, widths, strict=True)
+        _padded(cell, width, right=column.right) for cell, column, width in zip(cells, columns, widths, strict=True)
     ]
     return GAP.join(padded).rstrip()
+
+
+def _padded(cell: str, width: int, *, right: bool = False) -> str:
+    space = " " * (width - width_of(cell))
+    return space + cell if right else cell + space
 
 
 def _named(line: str, length: int, screen: Screen) -> str:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from hatch_wheelweights.checkpoint import collecting_later
 from hatch_wheelweights.looking.inspection.pooling import pooled
-from hatch_wheelweights.looking.inspection.tensors import Totals, is_float, totals_of
+from hatch_wheelweights.looking.inspection.tensors import Totals, is_float, sum_of, totals_of
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -31,14 +31,16 @@ FOLDED_TENSORS: Final = 3  # fewer are shown one by one; of modules, two fold
 _NUMBERED: Final = re.compile(r"(.*?)(0|[1-9][0-9]{0,8})", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as other values are, though nothing sets a field: see `LazyTensor`
+@dataclass(slots=True, unsafe_hash=True)
 class Node:
     """A module, or a tensor (then `tensor` is set, and there are no children).
 
     `name` is the last part of its key; that of a folded node names all that it stands for, `0-11`, of which there are
     `count`. `keys` are those of all modules or tensors that it stands for, which are more where a parent is folded. The
     class and the tensor are those of the first; `totals` and `statistics` are of all, `each` are the totals of one.
-    `source` is the key that it has in the file, where renaming has changed more than its parents' names.
+    `source` is the key that it has in the file, where renaming has changed more than its parents' names; `renamed`
+    says of how many of `keys` this is true.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Node:
     tensor: TensorFacts | None = None
     module: ModuleClass | None = None
     source: str | None = None
+    renamed: int = 0
     statistics: Statistics | None = None
 
     @property
@@ -150,7 +153,8 @@ def tensor_rows(tensors: Iterable[TensorFacts]) -> list[TreeRow]:
 
 def _leaf(name: str, tensor: TensorFacts, source: str | None) -> Node:
     totals, statistics = totals_of(tensor), tensor.statistics
-    return Node(name, (tensor.key,), totals, totals, tensor=tensor, source=source, statistics=statistics)
+    renamed = int(source is not None)
+    return Node(name, (tensor.key,), totals, totals, (), 1, tensor, None, source, renamed, statistics)
 
 
 def _other_source(tensor: TensorFacts) -> str | None:
@@ -165,31 +169,30 @@ def _is_link(node: Node) -> bool:
 # How keys become nodes
 
 
+_Place: TypeAlias = "tuple[str, bool]"  # a name in a module, and whether it is a tensor's: both can have one name
+
+
 @dataclass(slots=True)
 class _Module:
-    """A module that is being gathered."""
+    """A module that is being gathered; what it holds is in the file's order."""
 
     key: str
-    modules: dict[str, _Module] = field(default_factory=dict[str, "_Module"])
-    tensors: dict[str, TensorFacts] = field(default_factory=dict[str, "TensorFacts"])
-    order: dict[tuple[str, bool], None] = field(default_factory=dict[tuple[str, bool], None])  # True: a tensor
+    children: dict[_Place, _Module | TensorFacts] = field(default_factory=dict["_Place", "_Module | TensorFacts"])
     module: ModuleClass | None = None
 
     def below(self, parts: Sequence[str]) -> _Module:
         module = self
         for part in parts:
-            inner = module.modules.get(part)
-            if inner is None:
-                inner = module.modules[part] = _Module(part if module is self else f"{module.key}.{part}")
-                module.order[part, False] = None
+            inner = module.children.get((part, False))
+            if not isinstance(inner, _Module):
+                inner = _Module(part if module is self else f"{module.key}.{part}")
+                module.children[part, False] = inner
             module = inner
         return module
 
     def add_tensor(self, tensor: TensorFacts, depth: int) -> None:
         *above, name = tensor.key.split(".", depth - 1)
-        module = self.below(above)
-        module.tensors[name] = tensor
-        module.order[name, True] = None
+        self.below(above).children[name, True] = tensor
 
     def add_class(self, key: str, module: ModuleClass, depth: int) -> None:
         parts = key.split(".", depth) if key else []
@@ -215,28 +218,25 @@ class _Tree:
 
     def _module(self, name: str, module: _Module, source: str | None) -> tuple[Node, int]:
         shown = None if source is None or source == module.key else source
-        made = [self._child(module, *entry) for entry in _in_order(module)]
+        made = [self._child(module, name, child) for name, child in _in_order(module)]
         folded = list(_folded(made)) if len(made) > 1 else made
         children = tuple(node for node, _ in folded)
-        totals = _sum(node.totals for node in children)
+        totals = sum_of(node.totals for node in children)
         statistics = pooled(map(_pooled_statistics, children)) if self.has_statistics else None
         described = None if module.module is None else (module.module.name, repr(module.module.settings))
         number = self._number((described, tuple((node.name, number) for node, number in folded)))
-        node = Node(
-            name, (module.key,), totals, totals, children, module=module.module, source=shown, statistics=statistics
-        )
+        renamed = int(shown is not None)
+        node = Node(name, (module.key,), totals, totals, children, 1, None, module.module, shown, renamed, statistics)
         return node, number
 
-    def _child(self, module: _Module, name: str, is_tensor: bool) -> tuple[Node, int]:
+    def _child(self, module: _Module, name: str, child: _Module | TensorFacts) -> tuple[Node, int]:
         above = self.sources.get(module.key) if module.key else None  # no line shows the root's
         expected = None if above is None else _joined(above, name)
-        if is_tensor:
-            tensor = module.tensors[name]
-            source = None if tensor.source == expected else _other_source(tensor)
-            return _leaf(name, tensor, source), self._tensor(tensor)
-        inner = module.modules[name]
-        source = self.sources.get(inner.key)
-        return self._module(name, inner, None if source == expected else source)
+        if isinstance(child, _Module):
+            source = self.sources.get(child.key)
+            return self._module(name, child, None if source == expected else source)
+        source = None if child.source == expected else _other_source(child)
+        return _leaf(name, child, source), self._tensor(child)
 
     def _tensor(self, tensor: TensorFacts) -> int:
         said = (str(tensor.fault), *map(str, tensor.notes)) if tensor.fault or tensor.notes else ()
@@ -247,16 +247,16 @@ class _Tree:
         return self.numbers.setdefault(form, len(self.numbers))
 
 
-def _in_order(module: _Module) -> list[tuple[str, bool]]:
+def _in_order(module: _Module) -> list[tuple[str, _Module | TensorFacts]]:
     """Return the children in the file's order; numbers in theirs, because some writers sort them as texts.
 
     Of a module whose class is known, its own tensors come first, as in torch's state_dict.
     """
-    children = list(module.order)
+    children = [(name, child) for (name, _), child in module.children.items()]
     if all(name.isdecimal() and _NUMBERED.fullmatch(name) for name, _ in children):
         children.sort(key=lambda child: int(child[0]))
     elif module.module is not None:
-        children.sort(key=lambda child: not child[1])
+        children.sort(key=lambda child: isinstance(child[1], _Module))
     return children
 
 
@@ -291,8 +291,9 @@ def _merged(nodes: Sequence[Node]) -> Node:
     return replace(
         nodes[0],
         keys=tuple(key for node in nodes for key in node.keys),
-        totals=_sum(node.totals for node in nodes),
+        totals=sum_of(node.totals for node in nodes),
         children=tuple(_merged(children) for children in zip(*(node.children for node in nodes), strict=True)),
+        renamed=sum(node.renamed for node in nodes),
         statistics=pooled(node.statistics for node in nodes),
     )
 
@@ -300,16 +301,6 @@ def _merged(nodes: Sequence[Node]) -> Node:
 def _counts_on(name: str, following: str) -> bool:
     before, after = _NUMBERED.fullmatch(name), _NUMBERED.fullmatch(following)
     return bool(before and after and before[1] == after[1] and int(before[2]) + 1 == int(after[2]))
-
-
-def _sum(totals: Iterable[Totals]) -> Totals:
-    tensors = values = parameters = nbytes = 0
-    for each in totals:
-        tensors += each.tensors
-        values += each.values
-        parameters += each.parameters
-        nbytes += each.nbytes
-    return Totals(tensors, values, parameters, nbytes)
 
 
 # What renaming has changed

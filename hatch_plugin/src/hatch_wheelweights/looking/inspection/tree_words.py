@@ -23,7 +23,17 @@ if TYPE_CHECKING:
     from hatch_wheelweights.looking.inspection.tensors import TensorFacts
     from hatch_wheelweights.looking.inspection.tree import Node, TreeRow
 
-__all__ = ["class_text", "contents_text", "name_text", "node_note", "number_text", "share_text", "sparkline"]
+__all__ = [
+    "ASCII_BARS",
+    "BARS",
+    "class_text",
+    "contents_text",
+    "name_text",
+    "node_note",
+    "number_text",
+    "share_text",
+    "sparkline",
+]
 
 SHOWN_TENSORS: Final = 8  # of a module, on one line
 
@@ -35,22 +45,28 @@ _IN_SHAPES: Final = {
 # What torch's layers have unless they are told otherwise
 _USUAL: Final[dict[str, tuple[object, ...]]] = {
     "affine": (True,),
+    "batch_first": (False,),
+    "bidirectional": (False,),
     "ceil_mode": (False,),
     "dilation": (1, (1,), (1, 1), (1, 1, 1)),
+    "dropout": (0.0,),
     "elementwise_affine": (True,),
     "groups": (1,),
     "inplace": (False, True),
     "return_indices": (False,),
     "momentum": (0.1,),
     "norm_type": (2.0,),
+    "num_layers": (1,),
     "output_padding": ((0,), (0, 0), (0, 0, 0)),
     "padding_mode": ("zeros",),
+    "proj_size": (0,),
     "scale_grad_by_freq": (False,),
     "sparse": (False,),
     "track_running_stats": (True,),
     "transposed": (False, True),
 }
-_BARS: Final = "▁▂▃▄▅▆▇█"
+BARS: Final = "▁▂▃▄▅▆▇█"  # of a histogram, the lowest first
+ASCII_BARS: Final = "_.-:=+*#"  # where there is nothing else
 
 
 def name_text(row: TreeRow) -> str:
@@ -76,15 +92,17 @@ def contents_text(row: TreeRow) -> str:
 
 
 def class_text(module: ModuleClass) -> str:
-    """Return the name of a class, without its modules, and the settings that neither shapes nor custom say."""
-    settings = {
-        name: value
-        for name, value in module.settings.items()
-        if name not in _IN_SHAPES and value is not None and not any(value == usual for usual in _USUAL.get(name, ()))
-    }
+    """Return the name of a class, without its modules, and the settings that neither it, shapes nor custom say."""
+    kind = module.name.rpartition(".")[2]
+    settings = {name: value for name, value in module.settings.items() if not _is_known(name, value, kind)}
     shown = [f"{name} {_setting(value)}" for name, value in settings.items()]
-    name = module.name.rpartition(".")[2]
-    return printable(" ".join(filter(None, [shortened(name), ", ".join(shown)])))
+    return printable(" ".join(filter(None, [shortened(kind), ", ".join(shown)])))
+
+
+def _is_known(name: str, value: object, kind: str) -> bool:
+    """Tell whether a setting of a class says nothing new; the `mode` of an LSTM is "LSTM"."""
+    usual = (None, kind, *_USUAL.get(name, ()))
+    return name in _IN_SHAPES or any(value == one for one in usual)
 
 
 def _setting(value: object) -> str:
@@ -131,6 +149,8 @@ def _notes(row: TreeRow, spelling: Spelling, state_dicts: frozenset[str]) -> Ite
     if row.source is not None:
         others = " and others" if node.source is not None and node.count > 1 else ""
         yield f"from {printable(shortened(row.source)) or 'the root'}{others}"
+    elif node.renamed:
+        yield f"{node.renamed:,} renamed"
     if node.tensor is not None and (said := note(node.tensor, spelling)):
         yield said
     if not row.is_open:
@@ -147,7 +167,7 @@ def _notes_within(node: Node) -> Iterator[str]:
         yield f"{unread:,} cannot be read"
     if tied := [(tensor, number) for tensor, number in tensors if tensor.tied_to is not None]:
         yield _ties(node, tied)
-    if any(each.source is not None for each in below):
+    if any(each.renamed for each in below):
         yield "renamed in it"
 
 
@@ -155,7 +175,9 @@ def _ties(node: Node, tied: Sequence[tuple[TensorFacts, int]]) -> str:
     (first, _), count = tied[0], sum(number for _, number in tied)
     if count > 1 or first.tied_to is None:
         return f"{count:,} tied"
-    return f"{_short_name(first.key[len(node.key) + 1 :])} tied to {printable(shortened(first.tied_to))}"
+    name = _short_name(first.key[len(node.key) + 1 :])
+    shown = f"`{name}`" if name.isdecimal() else name  # no count
+    return f"{shown} tied to {printable(shortened(first.tied_to))}"
 
 
 def _oddities(statistics: Statistics) -> Iterator[str]:
@@ -189,11 +211,11 @@ def share_text(part: int, whole: int) -> str:
     return "<.1%" if share < 0.1 else ">99%" if share > 99 else f"{share:.1f}%" if share < 10 else f"{share:.0f}%"
 
 
-def sparkline(histogram: tuple[int, ...], width: int) -> str:
-    """Return a histogram in so many characters; a bin with any value is never blank."""
+def sparkline(histogram: tuple[int, ...], width: int, bars: str = BARS) -> str:
+    """Return a histogram in so many characters of these eight; a bin with any value is never blank."""
     if not histogram:
         return ""
     step = len(histogram) // width
     bins = [sum(histogram[i : i + step]) for i in range(0, step * width, step)]
     highest = max(bins)
-    return "".join(" " if not each else _BARS[(8 * each - 1) // highest] for each in bins)
+    return "".join(" " if not each else bars[(8 * each - 1) // highest] for each in bins)

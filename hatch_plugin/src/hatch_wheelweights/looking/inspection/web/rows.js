@@ -3,7 +3,7 @@
 import { copyAt, histogram, measureText, SHOWN, strip } from "./charts.js";
 import { html, svg } from "./elements.js";
 import { classAbove, hasWholes } from "./model.js";
-import { columnText, counted, countText, sizeText } from "./words.js";
+import { columnText, counted, countText, exactText, sizeText } from "./words.js";
 
 const CHART_HEIGHT = 20;
 const MAX_INDENT = 12;
@@ -43,7 +43,7 @@ function badges(item, isNode) {
   if (!tensor)
     return [
       findings > 0 && warning(counted(findings, "finding")),
-      item.copies.length > 0 && noted(item.copies),
+      shownOf(item).copies.length > 0 && noted(shownOf(item).copies),
     ];
   return [
     tensor.findings.length > 0 && warning(findingText(tensor), tensor.findings.join("; ")),
@@ -67,7 +67,7 @@ function nodeName(node) {
     node.count > 1 && html("span", { class: "times" }, `${node.count} ×`),
     badges(node, true),
     node.mark && html("span", { class: "mark" }, node.mark),
-    node.source !== null && html("span", { class: "source" }, sourceText(node.source)),
+    renaming(node),
     node.class && node.part && html("span", { class: "class" }, node.class.text),
     !node.isLeaf &&
       html(
@@ -80,6 +80,17 @@ function nodeName(node) {
 
 function sourceText(source) {
   return `from ${source || "the root"}`;
+}
+
+/** Where a node comes from; of layers that repeat, where the first does, or how many of them have other names. */
+function renaming({ source, renamed, count }) {
+  if (source === null && !renamed) return null;
+  const text = source === null ? `${exactText(renamed)} renamed` : sourceText(source);
+  return html(
+    "span",
+    { class: "source" },
+    source !== null && count > 1 ? `${text} and others` : text,
+  );
 }
 
 /** A dtype; of a cast, the one that it leads to. */
