@@ -195,8 +195,18 @@ def test_says_what_makes_one_file_of_a_distributed_checkpoint(tmp_path: Path, pa
 
 
 def test_says_that_a_shard_is_missing(tmp_path: Path) -> None:
-    lay(tmp_path, {"a": "one.st", "b": "gone.st"}, one_st=shard("a"))
-    assert failure() == "gone.st: cannot be opened: No such file or directory\n  Check the path."
+    lay(tmp_path, {"a": "one.st", "b": "none.st", "c": "gone.st"}, one_st=shard("a"))
+    assert failure() == (
+        f"{INDEX}: expected the 3 shards that it names, found 1\n"
+        "  Missing: `gone.st`, `none.st`.\n"
+        "  Get these files as well: a shard holds a part of the tensors."
+    )
+
+
+def test_says_how_to_fetch_a_shard_that_is_kept_elsewhere(tmp_path: Path) -> None:
+    lay(tmp_path, {"a": "one.st", "b": "two.st"}, one_st=shard("a"))
+    (tmp_path / "two.st.dvc").touch()
+    assert failure() == "two.st: cannot be opened: No such file or directory\n  Run: dvc pull two.st"
 
 
 def test_says_that_a_tensor_is_not_in_its_shard(tmp_path: Path) -> None:

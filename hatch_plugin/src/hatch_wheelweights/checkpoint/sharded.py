@@ -11,16 +11,17 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from hatch_wheelweights.checkpoint import strict_json
+from hatch_wheelweights.checkpoint.absent import fetching
 from hatch_wheelweights.checkpoint.contents import Contents, naming
 from hatch_wheelweights.checkpoint.foreign import name_another
 from hatch_wheelweights.checkpoint.nodes import described
 from hatch_wheelweights.checkpoint.tensors import LazyTensor
 from hatch_wheelweights.checkpoint.values import Ordered, is_dict
 from hatch_wheelweights.errors import CheckpointError
-from wheelweights.errors import backticked, listed, quoted
+from wheelweights.errors import backticked, counted, listed, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
     from pathlib import Path
 
     from hatch_wheelweights.checkpoint.cost import Account
@@ -51,11 +52,12 @@ def read(opened: OpenFile, read_shard: Callable[[Path], Contents]) -> Contents:
     names = dict.fromkeys(weight_map.values())
     if len(names) > MAX_SHARDS:
         raise CheckpointError(f"expected at most {MAX_SHARDS:,} shards, found {len(names):,}")
+    opened.account.charge(STEPS_PER_SHARD * len(names))
+    _require_all(opened.path, names)
     with contextlib.ExitStack() as closing:
         by_file: dict[Hashable, Contents] = {}
         shards: dict[str, Contents] = {}
         for name in names:
-            opened.account.charge(STEPS_PER_SHARD)
             path = opened.path.parent / name
             file = _file(path)
             if file not in by_file:
@@ -111,6 +113,28 @@ def _check_name(name: str) -> None:
         raise CheckpointError(
             f"expected the name of a shard beside the index, found {quoted(name)}", remedy="Correct the index."
         )
+
+
+def _require_all(index: Path, names: Collection[str]) -> None:
+    """Raise CheckpointError where shards are missing, unless something tells where they are kept."""
+    missing = [name for name in names if _is_missing(index.parent / name)]
+    if missing:
+        raise CheckpointError(
+            f"expected the {counted(len(names), 'shard')} that it names, found {len(names) - len(missing):,}",
+            found=tuple(missing),
+            details=[f"Missing: {listed(missing)}."],
+            remedy="Get these files as well: a shard holds a part of the tensors.",
+        )
+
+
+def _is_missing(path: Path) -> bool:
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return fetching(path, path.name) is None
+    except (OSError, ValueError):  # opening it says what is wrong
+        return False
+    return False
 
 
 def _file(path: Path) -> Hashable:
