@@ -50,10 +50,16 @@ def _always(dtype: str, fact: str, remedy: str, counts: tuple[int, int]) -> Call
 
     def rebuild(args: tuple[Any, ...]) -> LazyTensor:
         check_count(args, *counts)
-        shape = next((arg for arg in args if is_tuple(arg) and are_ints(arg)), ())
-        return broken_tensor(dtype, shape[:MAX_RANK], CheckpointError(fact, remedy=remedy), storages_of(args))
+        return broken_tensor(dtype, _first_size(args), CheckpointError(fact, remedy=remedy), storages_of(args))
 
     return rebuild
+
+
+def _first_size(args: tuple[Any, ...]) -> tuple[int, ...]:
+    """Return the first size among the arguments of a call, or in a short tuple among them; () where there is none."""
+    inner = (part for arg in args if is_tuple(arg) and len(arg) <= MOST_PARTS for part in arg)
+    found = (arg for arg in (*args, *inner) if is_tuple(arg) and arg and are_ints(arg))
+    return next(found, ())[:MAX_RANK]
 
 
 def _quantised(args: tuple[Any, ...]) -> LazyTensor:
@@ -100,8 +106,7 @@ _PLAIN: Final = tuple(
 def wrapper(args: tuple[Any, ...]) -> LazyTensor:
     """Return the tensor of `torch._utils._rebuild_wrapper_subclass`: its class is the first argument."""
     check_count(args, 8, 8)
-    shape = next((arg for arg in args if is_tuple(arg) and are_ints(arg)), ())
-    return broken_tensor("subclass", shape[:MAX_RANK], subclass(args[0], None), storages_of(args))
+    return broken_tensor("subclass", _first_size(args), subclass(args[0], None), storages_of(args))
 
 
 def subclass(kind: Any, state: Any) -> CheckpointError:
