@@ -50,6 +50,8 @@ _PICKLES: Final = {
     "faults_of_dtypes": Costly(pickles.faults_of_dtypes, 20_000),
     "tensors_from_types": Costly(pickles.tensors_from_types, 2_000),
     "sparse_tensors": Costly(pickles.sparse_tensors, 4_000),
+    "nested_tensors_from_types": Costly(pickles.nested_tensors_from_types, 4_000),
+    "hooks_of_hooks": Costly(pickles.hooks_of_hooks, 4_000),
     "meta_tensors": Costly(pickles.meta_tensors, 500),
     "repeated_tensors": Costly(pickles.repeated_tensors, 40_000),
     "repeated_tensors_of_rank_64": Costly(pickles.repeated_tensors_of_rank_64, 40_000),

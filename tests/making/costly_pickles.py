@@ -101,8 +101,25 @@ def faults_of_dtypes(n: int) -> bytes:
 
 def sparse_tensors(n: int) -> bytes:
     """Tensors that a record cannot hold, whose sizes are looked for in `n` arguments."""
-    long = Code(b"(" + b"K\1" * n + b"N" + b"t")
-    return called(name("torch._utils", "_rebuild_sparse_tensor"), (long,), n, keep=True)
+    return called(name("torch._utils", "_rebuild_sparse_tensor"), (_long(n), _long(n)), n, keep=True)
+
+
+def nested_tensors_from_types(n: int) -> bytes:
+    """The same by way of the function that subclasses of tensors have, in tuples in its arguments."""
+    rebuild, kind = name("torch.nested._internal.nested_tensor", "_rebuild_njt"), name("torch", "Tensor")
+    inner = Code(_long(n) + b"q\x090" + code(((again(9),) * 8,) * 8))
+    return called(name("torch._tensor", "_rebuild_from_type_v2"), (rebuild, kind, inner, None), n, keep=True)
+
+
+def _long(n: int) -> Code:
+    """Push a tuple of which the last value says that it is no size."""
+    return Code(b"(" + b"K\1" * n + b"Nt")
+
+
+def hooks_of_hooks(n: int) -> bytes:
+    """Give a tensor hooks that are a tuple twice, which is a tuple twice, and so on: of 2**n tuples."""
+    hooks = Code(b")" + b"2\x86" * n)
+    return file(call(REBUILD, storage(), 0, (4,), (1,), False, hooks))
 
 
 def meta_tensors(n: int) -> bytes:

@@ -16,7 +16,8 @@ from hatch_wheelweights.checkpoint import LazyTensor, read
 from hatch_wheelweights.checkpoint.values import Deque
 from hatch_wheelweights.errors import CheckpointError
 from hatch_wheelweights.options.model import TensorOptions
-from making.checkpoints import legacy_checkpoint, safetensors, zip_checkpoint
+from looking.opening import unless_it_hangs
+from making.checkpoints import legacy_checkpoint, safetensors, tar_checkpoint, zip_checkpoint
 from making.pickles import (
     Code,
     beside,
@@ -28,6 +29,7 @@ from making.pickles import (
     name,
     ordered_dict,
     persistent,
+    pickled,
     put,
     state_dict,
     storage,
@@ -140,6 +142,48 @@ def test_refuses_what_python_or_torch_read_otherwise(contents: Any, kind: str) -
     with pytest.raises(CheckpointError) as caught:
         contents(zip_checkpoint(beside(REFUSED[kind]), {"0": FLOATS, "1": bytes(16)}))
     assert str(caught.value).count("\n") <= 1
+
+
+def test_refuses_more_arguments_than_a_tensor_is_made_of(contents: Any) -> None:
+    rebuild = name("torch.nested._internal.nested_tensor", "_rebuild_njt")
+    made = call(FROM_TYPE, rebuild, name("torch", "Tensor"), (1,) * 9, None)
+    with pytest.raises(CheckpointError) as caught:
+        contents(zip_checkpoint(beside(made), {"0": FLOATS}))
+    assert caught.value.fact == "expected 0 to 8 arguments to rebuild a tensor from, found 9"
+
+
+DOUBLED = Code(b")" + b"2\x86" * 60)  # a tuple twice, which is a tuple twice, and so on: its text has no end
+
+
+def test_a_value_in_place_of_another_is_not_written_out(contents: Any) -> None:
+    magic = legacy_checkpoint().partition(b".")[0] + b"."
+    files = {
+        "expected protocol 1001, found a tuple": magic + pickled(DOUBLED),
+        "expected a number of entries, found a tuple": tar_checkpoint(storages=pickled(DOUBLED)),
+        "expected a storage class of torch, found a tuple": zip_checkpoint(
+            beside(persistent("storage", DOUBLED, "0", "cpu", 4)), {"0": FLOATS}
+        ),
+    }
+    for fact, data in files.items():
+        with unless_it_hangs(), pytest.raises(CheckpointError) as caught:
+            contents(data)
+        assert caught.value.fact == fact
+
+
+def test_a_value_in_place_of_a_class_is_not_written_out(contents: Any) -> None:
+    rebuild = name("torch._utils", "_rebuild_wrapper_subclass")
+    made = call(rebuild, DOUBLED, name("torch", "float32"), (2,), (1,), 0, None, None, False)
+    with unless_it_hangs():
+        tree = contents(zip_checkpoint(beside(made), {"0": FLOATS})).tree
+    assert tree["x"].fault.fact == "is a tensor subclass without values of its own"
+    assert (tree["x"].shape, tree["w"].numpy().tolist()) == ((2,), list(VALUES))
+
+
+def test_hooks_that_hold_each_other_are_not_looked_through(contents: Any) -> None:
+    made = call(V2, storage(), 0, (4,), (1,), False, DOUBLED)
+    with unless_it_hangs():
+        tree = contents(zip_checkpoint(beside(made), {"0": FLOATS})).tree
+    assert tree["x"].numpy().tolist() == list(VALUES)
 
 
 OTHER = tensor(storage("1"))

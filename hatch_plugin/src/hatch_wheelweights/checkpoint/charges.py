@@ -30,7 +30,7 @@ __all__ = [
 
 STEPS_PER_CALL: Final = 4
 BYTES_PER_STEP: Final = 256
-SHORT_TUPLE: Final = 8
+SHORT_TUPLE: Final = 8  # looked into, by what charges for arguments and by what takes them
 OBJECT_BYTES: Final = 128  # of any container
 SET_BYTES: Final = 160
 STORAGE_BYTES: Final = 2500

@@ -57,16 +57,15 @@ class Account:
 def collecting_later() -> Generator[None]:
     """Make many objects without Python looking for cycles among them again and again, a third of the time otherwise.
 
-    What is made is bounded by an account, and has no cycles: afterwards it counts as old, or Python would look through
-    all of it at once.
+    What is made is bounded by an account, and has no cycles. What the program has made before may have some: Python
+    looks for them afterwards, as it would have. Only who turned that off turns it on again, as threads may do both at
+    the same time, and nothing is called in between, as an interrupt comes when a call returns.
     """
     was_on = gc.isenabled()
     try:
-        gc.disable()
+        if was_on:
+            gc.disable()
         yield
     finally:
         if was_on:
-            if not gc.get_freeze_count():  # else what the program has frozen would thaw
-                gc.freeze()
-                gc.unfreeze()  # into the oldest generation
             gc.enable()

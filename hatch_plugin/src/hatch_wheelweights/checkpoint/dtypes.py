@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from hatch_wheelweights.checkpoint.nodes import Global
+from hatch_wheelweights.checkpoint.nodes import Global, described
 from hatch_wheelweights.errors import CheckpointError
 from wheelweights.dtypes import DTYPES
 from wheelweights.errors import backticked
@@ -107,7 +107,8 @@ def from_storage_class(kind: Any) -> str:
             return "uint8"
         if kind.module in ("torch", "torch.cuda") and kind.name in _BY_STORAGE:
             return _BY_STORAGE[kind.name].name
-    raise CheckpointError(f"expected a storage class of torch, found {backticked(kind)}")
+    found = backticked(kind) if isinstance(kind, str) else described(kind)
+    raise CheckpointError(f"expected a storage class of torch, found {found}")
 
 
 def from_torch(dtype: Any) -> str:

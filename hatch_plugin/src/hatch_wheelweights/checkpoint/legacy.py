@@ -15,7 +15,7 @@ from hatch_wheelweights.checkpoint import pickle
 from hatch_wheelweights.checkpoint.allowed import find
 from hatch_wheelweights.checkpoint.contents import Contents
 from hatch_wheelweights.checkpoint.dtypes import itemsize_of
-from hatch_wheelweights.checkpoint.nodes import Global
+from hatch_wheelweights.checkpoint.nodes import Global, described
 from hatch_wheelweights.checkpoint.rebuild import (
     TypedStorage,
     check_same_use,
@@ -61,7 +61,8 @@ def read(opened: OpenFile) -> Contents:
     data = opened
     protocol, position = _plain(data, len(_magic(data) or b""))
     if protocol != PROTOCOL:
-        raise CheckpointError(f"expected protocol {PROTOCOL}, found {protocol!r}", remedy=DOUBTFUL)
+        found = protocol if type(protocol) is int else described(protocol)
+        raise CheckpointError(f"expected protocol {PROTOCOL}, found {found}", remedy=DOUBTFUL)
     system, position = _plain(data, position)
     if not is_dict(system) or not isinstance(system.get("little_endian"), bool):
         raise CheckpointError("expected system information with `little_endian`, found something else", remedy=DOUBTFUL)

@@ -192,10 +192,18 @@ def carrying(tensor: LazyTensor, state: Any) -> LazyTensor:
 
 
 def holds_anything(value: Any) -> bool:
-    """Tell whether hooks or a state are anything but None, nothing, or two of them."""
+    """Tell whether hooks or a state are anything but None, nothing, or two of them.
+
+    No tuple is looked through that is in another: one that holds the same tuple twice, which holds another twice, and
+    so on, would have no end.
+    """
     if is_tuple(value):
-        return any(map(holds_anything, value[:2])) or len(value) > 2  # of __dict__ and of __slots__
-    return bool(value) if is_dict(value) or is_list(value) else value is not None
+        return len(value) > 2 or any(map(_is_something, value))  # of __dict__ and of __slots__
+    return _is_something(value)
+
+
+def _is_something(value: Any) -> bool:
+    return bool(value) if is_dict(value) or is_list(value) or is_tuple(value) else value is not None
 
 
 _ORDERED: Final = OrderedDict[Any, Any]()

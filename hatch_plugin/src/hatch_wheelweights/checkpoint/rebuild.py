@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
 
 from hatch_wheelweights.checkpoint import dtypes
+from hatch_wheelweights.checkpoint.charges import SHORT_TUPLE
 from hatch_wheelweights.checkpoint.nodes import (
     Array,
     Global,
@@ -315,6 +316,7 @@ def _from_type(args: tuple[Any, ...]) -> LazyTensor:
         raise CheckpointError("a tensor subclass is rebuilt by itself")  # one level is all that torch writes
     if not isinstance(kind, Global) or (kind.call and (kind.module, kind.name) not in _TENSOR_CLASSES):
         raise CheckpointError("a tensor subclass is rebuilt as something that is no class of tensors")
+    check_count(arguments, 0, SHORT_TUPLE)  # what is in a longer tuple was not charged for
     tensor = function.call(arguments)
     if not _is_tensor(tensor):
         raise CheckpointError("a tensor subclass is rebuilt from something that is not a tensor")

@@ -15,7 +15,7 @@ from hatch_wheelweights.checkpoint import pickle
 from hatch_wheelweights.checkpoint.allowed import find
 from hatch_wheelweights.checkpoint.contents import Contents, unused_storages
 from hatch_wheelweights.checkpoint.dtypes import from_storage_class, itemsize_of
-from hatch_wheelweights.checkpoint.nodes import Global
+from hatch_wheelweights.checkpoint.nodes import Global, described
 from hatch_wheelweights.checkpoint.rebuild import TypedStorage, numbered_key, rebuild_dense, typed_storage
 from hatch_wheelweights.checkpoint.remedies import DOUBTFUL, GET_AGAIN, UNPACK
 from hatch_wheelweights.checkpoint.tensors import MAX_RANK, LazyTensor, Storage, stored
@@ -127,7 +127,8 @@ class _Cursor:
     def count(self) -> int:
         count = self.pickle()
         if type(count) is not int or not 0 <= count <= self.end - self.position:
-            raise CheckpointError(f"expected a number of entries, found {quoted(count)}", remedy=DOUBTFUL)
+            found = quoted(count) if type(count) is int else described(count)
+            raise CheckpointError(f"expected a number of entries, found {found}", remedy=DOUBTFUL)
         return count
 
     def unpack(self, layout: str) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from hatch_wheelweights.checkpoint import dtypes
+from hatch_wheelweights.checkpoint.charges import SHORT_TUPLE
 from hatch_wheelweights.checkpoint.nodes import Global, Meaning, described, hooked
 from hatch_wheelweights.checkpoint.tensors import MAX_RANK, LazyTensor, broken_tensor
 from hatch_wheelweights.checkpoint.torch_values import sizes
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["UNSUPPORTED", "check_count", "storages_of", "storages_of_state", "subclass", "wrapper"]
 
-MOST_PARTS: Final = 8  # of a tensor that torch makes of several
-
 
 def check_count(args: tuple[Any, ...], least: int, most: int) -> None:
     """Raise CheckpointError unless a tensor is rebuilt from as many arguments as torch writes."""
@@ -40,7 +39,7 @@ def storages_of(args: tuple[Any, ...], depth: int = 2) -> tuple[Storage, ...]:
     for arg in args:
         if isinstance(arg, LazyTensor):
             found += arg.storages
-        elif is_tuple(arg) and depth and len(arg) <= MOST_PARTS:
+        elif is_tuple(arg) and depth and len(arg) <= SHORT_TUPLE:
             found += storages_of(arg, depth - 1)
     return tuple(found)
 
@@ -56,10 +55,12 @@ def _always(dtype: str, fact: str, remedy: str, counts: tuple[int, int]) -> Call
 
 
 def _first_size(args: tuple[Any, ...]) -> tuple[int, ...]:
-    """Return the first size among the arguments of a call, or in a short tuple among them; () where there is none."""
-    inner = (part for arg in args if is_tuple(arg) and len(arg) <= MOST_PARTS for part in arg)
-    found = (arg for arg in (*args, *inner) if is_tuple(arg) and arg and are_ints(arg))
-    return next(found, ())[:MAX_RANK]
+    """Return the first size among the arguments of a call, or in a short tuple among them; () where there is none.
+
+    What is longer than a size can be is none: it is not looked through.
+    """
+    inner = (part for arg in args if is_tuple(arg) and len(arg) <= SHORT_TUPLE for part in arg)
+    return next((arg for arg in (*args, *inner) if is_tuple(arg) and 0 < len(arg) <= MAX_RANK and are_ints(arg)), ())
 
 
 def _quantised(args: tuple[Any, ...]) -> LazyTensor:
@@ -111,16 +112,16 @@ def wrapper(args: tuple[Any, ...]) -> LazyTensor:
 
 def subclass(kind: Any, state: Any) -> CheckpointError:
     """Return the error of a tensor subclass without values of its own, whose attributes are in a state."""
-    named = f"{described(kind)}, a" if isinstance(kind, Global) else "a"
-    fact = f"is {named} tensor subclass without values of its own"
-    code = next((code for pattern, code in _PLAIN if pattern.fullmatch(str(kind))), None)
-    if code is not None and isinstance(kind, Global):
-        return CheckpointError(fact, found=str(kind), remedy=f"Save {code} in torch.")
+    name = str(kind) if isinstance(kind, Global) else None  # the text of any other value can have no end
+    fact = f"is {'a' if name is None else f'{described(kind)}, a'} tensor subclass without values of its own"
+    code = next((code for pattern, code in _PLAIN if name is not None and pattern.fullmatch(name)), None)
+    if code is not None:
+        return CheckpointError(fact, found=name, remedy=f"Save {code} in torch.")
     parts = listed((name for name, _ in _parts(state)), empty="")
     instead = f", or its parts, each by itself ({parts})" if parts else ""
     return CheckpointError(
         fact,
-        found=str(kind) if isinstance(kind, Global) else None,
+        found=name,
         remedy=f"Save a plain tensor in torch: what its class makes of it (such as tensor.dequantize()){instead}.",
     )
 
@@ -142,7 +143,7 @@ _NESTED_FACTS = (
     "nested", "is a nested tensor, which a record cannot hold", "Save its parts in torch: list(tensor.unbind()).",
 )  # fmt: skip
 _NESTED = _always(*_NESTED_FACTS, (4, 4))
-_JAGGED = _always(*_NESTED_FACTS, (0, MAX_RANK))
+_JAGGED = _always(*_NESTED_FACTS, (0, SHORT_TUPLE))
 
 UNSUPPORTED: Final[dict[tuple[str, str], Meaning]] = {
     ("torch._utils", "_rebuild_qtensor"): Meaning(_quantised),
