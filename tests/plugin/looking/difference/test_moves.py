@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import ANY
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
 import wheelweights as ww
 from hatch_wheelweights import diff
@@ -39,6 +41,12 @@ def compared(ours: dict[str, Any], theirs: dict[str, Any], **options: Any) -> Di
         (one.new_key, one.key, one.state) for one in back.both
     }
     assert there.only == back.only[::-1]
+    assert set(rules(there)) == {(new, old, keys) for old, new, keys in rules(back)}
+    assert there.counts == back.counts or options
+    assert sorted(there.pairs.undecided) == sorted(both[::-1] for both in back.pairs.undecided)
+    for side, keys in enumerate((ours, theirs)):  # each tensor is in one place
+        both = [(one.key, one.new_key)[side] for one in there.both]
+        assert sorted([*both, *there.only[side]]) == sorted(keys)
     return there
 
 
@@ -81,6 +89,17 @@ def test_two_tensors_that_changed_places_are_renamed() -> None:
     found = compared({"q": arrays[0], "k": arrays[1], "v": arrays[2]}, {"q": arrays[1], "k": arrays[0], "v": arrays[2]})
     assert {one.key: one.new_key for one in found.both} == {"q": "k", "k": "q", "v": "v"}
     assert (found.equal, found.equal_but_for_names) == (False, True)
+
+
+def test_small_tensors_that_layers_share_move_with_them() -> None:
+    """Torch copies the first layer of a transformer: the biases of all are equal, and not of one value."""
+    bias = np.arange(4.0)
+    ours = [layer(i) | {"bias": bias} for i in range(6)]
+    new = layer(9) | {"bias": bias + 1, "norm": np.full(4, 2.0)}
+    found = compared(model(*ours), model(*ours[:2], new, *ours[2:]))
+    assert rules(found) == [(f"layers.{i}.*", f"layers.{i + 1}.*", 4) for i in (2, 3, 4, 5)]
+    assert list(found.only[1]) == [f"layers.2.{name}" for name in layer(0)]
+    assert (found.only[0], found.differing) == ({}, [])
 
 
 def test_what_was_trained_on_stays_under_its_key() -> None:
@@ -129,3 +148,26 @@ def test_no_file_is_read_again_where_nothing_moved(monkeypatch: pytest.MonkeyPat
         ours, {key: array + rng.normal(size=array.shape) for key, array in ours.items()} | {"head": np.ones((3, 4))}
     )
     assert read == []
+
+
+ARRAYS = (
+    np.array(7), np.array(7.0), np.zeros(2), np.ones(2), np.zeros(0), np.zeros((0, 2)), np.array([-0.0, 0.0]),
+    np.array([np.nan, 1.0]), np.array([1.0, 2.0], "f4"), np.array([True, False]), *np.arange(24.0).reshape(4, 3, 2),
+)  # fmt: skip
+KEYS = st.lists(st.sampled_from(["a", "b", "layers", "0", "1", "2", "weight"]), min_size=1, max_size=3).map(".".join)
+FILES = st.dictionaries(KEYS, st.sampled_from(ARRAYS), max_size=12)
+
+
+def renumbered(key: str, by: int) -> str:
+    return ".".join(str(int(part) + by) if part.isdecimal() else part for part in key.split("."))
+
+
+@given(FILES, FILES, st.sampled_from(["", "module."]), st.integers(0, 2), st.sets(KEYS, max_size=4))
+def test_each_tensor_is_in_one_place_and_the_order_of_the_files_does_not_matter(
+    ours: dict[str, Any], more: dict[str, Any], prefix: str, by: int, without: set[str]
+) -> None:
+    theirs = {prefix + renumbered(key, by): array for key, array in ours.items() if key not in without} | more
+    for one in compared(ours, theirs).both:
+        left, right = ours[one.key], theirs[one.new_key]
+        is_equal = left.dtype == right.dtype and np.array_equal(left, right, equal_nan=left.dtype.kind == "f")
+        assert (one.state == "equal") == is_equal

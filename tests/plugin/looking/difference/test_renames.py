@@ -225,10 +225,20 @@ def test_two_keys_never_become_one() -> None:
 )
 def test_every_key_has_one_partner_at_most_whatever_the_contents(ours: dict[str, int], theirs: dict[str, int]) -> None:
     first, second = lones(ours), lones(theirs)
-    found = paired(first, second)
+    found, back = paired(first, second), paired(second, first)
+    assert {(partner, key) for key, partner in found.partners.items()} == {*back.partners.items()}
+    assert {Rename(rule.patterns[::-1], rule.keys) for rule in found.rules} == {*back.rules}
+    assert {found.partners[key] for key in found.single} == back.single
     assert not found.partners.items() & {(key, key) for key in ours}
     assert found.partners.keys() <= first.keys()
     assert set(found.partners.values()) <= second.keys()
     assert len(set(found.partners.values())) == len(found.partners)
     assert found.single <= found.partners.keys()
     assert all(first[key].shape == second[partner].shape for key, partner in found.partners.items())
+
+
+def test_the_rules_are_the_same_in_either_order_where_two_ways_take_as_many_words() -> None:
+    ours = lones({"m": 0, "3.b.2": 1, "layers.m.bias": 2, "3.layers.weight": 3, "layers": 4})
+    theirs = lones({"m.x": 0, "4.b.3.x": 1, "layers.m.bias.x": 2, "4.layers.weight.x": 3, "layers.x": 4})
+    found, back = paired(ours, theirs), paired(theirs, ours)
+    assert {Rename(rule.patterns[::-1], rule.keys) for rule in found.rules} == {*back.rules}

@@ -59,3 +59,18 @@ def test_an_explanation_makes_the_other_key_and_its_inverse_leads_back(
         if len(rules) == 1 and rules[0].is_whole_key:
             assert Rules(rules).applied(".".join(old))[0] == ".".join(new)
             assert Rules([rules[0].inverse]).applied(".".join(new))[0] == ".".join(old)
+
+
+def test_thousands_of_long_rules_that_begin_alike_cost_no_more_than_their_keys() -> None:
+    """Trying each length at each place would take 10 to the 12th steps here."""
+    inside = [Rule(("a",) * i + (f"z{i}",), ("b",), at_start=False, at_end=False) for i in range(2_000)]
+    anchored = [Rule(rule.old[::-1], ("b",), at_start=False, at_end=True) for rule in inside]
+    key = ".".join(["a"] * 2_000)
+    assert Rules([*inside, *anchored]).applied(key) == (key, ())
+
+
+def test_no_rule_makes_a_key_grow_without_bounds() -> None:
+    many = Rule(("a",), ("b",) * 20, at_start=False, at_end=False)
+    long = Rule(("a",), ("b" * 2_000,), at_start=False, at_end=False)
+    assert len(Rules([many]).applied(".".join(["a"] * 10_000))[0]) < 30_000
+    assert Rules([long]).applied("x.a.y") == ("x.a.y", ())

@@ -38,6 +38,7 @@ def test_layers_that_moved_together_are_a_line_in_the_order_of_their_numbers() -
         [("l.0.a.0.*", "l.1.a.0.*"), ("l.1.a.1.*", "l.2.a.1.*")],
         [("conv1.*", "conv2.*"), ("conv2.*", "conv3.*")],
         [("l.0.*", "l.*"), ("l.1.*", "m.*")],
+        [("l.0.#", "l.1.#"), ("l.#.1", "l.#.2")],
     ],
 )
 def test_what_did_not_move_together_is_told_one_by_one(rules: list[tuple[str, str]]) -> None:

@@ -1,9 +1,9 @@
 """Comparing two files: tensors of the same key, then those that are the same under another key.
 
 Tensors are equal if they have the same shape, dtype and values, where NaN equals NaN. Both files are read a block at a
-time: a tensor under the same key in both, once, and again where that key seems to be another tensor's; one under
-another key, once for its digest, and again only if it has a partner with another content. Whatever else the files hold
-is not compared. How a difference is said is in `words`.
+time: a tensor under the same key in both, once, and again where that key seems to be another tensor's (then vectors
+and numbers, too: many layers have equal ones); one under another key, once for its digest, and again only if it has a
+partner with another content. Whatever else the files hold is not compared. How a difference is said is in `words`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from hatch_wheelweights.checkpoint.tensors import bytes_to_read
 from hatch_wheelweights.errors import PYTHON, ConfigError, Faults, Place
 from hatch_wheelweights.looking.difference.facts import Comparison, Form, TensorDifference
-from hatch_wheelweights.looking.difference.moves import have_moved, perhaps_moved
+from hatch_wheelweights.looking.difference.moves import have_moved, perhaps_moved, repeated
 from hatch_wheelweights.looking.difference.renames import Lone, paired
 from hatch_wheelweights.looking.difference.sides import Side, is_of_reindexing, opened_sides
 from hatch_wheelweights.looking.difference.values import EXACT, Tolerance, compared, content_of, tolerance_of
@@ -228,8 +228,8 @@ def _moved(
 ) -> tuple[set[str], tuple[Contents, Contents]]:
     """Return the keys in both files that are to be paired anew, and the contents of those and of keys in one file.
 
-    There are none unless contents show that tensors moved. Then all that is not equal may have, and tensors of one
-    value go with it, such as the bias of a layer that moved: they are equal to those of any other layer.
+    There are none unless contents show that tensors moved. Then all that is not equal may have, and small tensors that
+    several keys have go with it, such as the bias of a layer that moved: it is equal to that of any other layer.
     """
     known: tuple[_Known, _Known] = ({}, {})
 
@@ -243,8 +243,8 @@ def _moved(
     if moved and have_moved(moved, contents_of(moved)):
         unequal = {key for key, found in same.items() if found.state != "equal"}
         small = {key for key, found in same.items() if key not in unequal and len(found.forms[0].shape) <= 1}
-        left, right = contents_of(unequal | small)
-        return unequal | {key for key in small if key in left and key in right and left[key].constant}, (left, right)
+        contents = contents_of(unequal | small)
+        return unequal | (small & (repeated(contents[0]) | repeated(contents[1]))), contents
     return set(), contents_of(set())
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hatch_wheelweights.looking.difference.facts import TensorDifference
     from hatch_wheelweights.looking.difference.values import Content
 
-__all__ = ["have_moved", "perhaps_moved"]
+__all__ = ["have_moved", "perhaps_moved", "repeated"]
 
 ENOUGH: Final = 2  # tensors that are found under another key; one alone is a coincidence, or a swap that is no rule
 
@@ -58,3 +58,9 @@ def _elsewhere(keys: Collection[str], these: Mapping[str, bytes], those: Mapping
     """Return how many of the keys have a content that is under another key in the other file."""
     there = Counter(those.values())
     return sum(key in these and there[these[key]] > (those.get(key) == these[key]) for key in keys)
+
+
+def repeated(contents: Mapping[str, Content]) -> set[str]:
+    """Return the keys of contents that are of one value, or that several of these keys have: they tell no place."""
+    times = Counter(content.digest for content in contents.values())
+    return {key for key, content in contents.items() if content.constant or times[content.digest] > 1}

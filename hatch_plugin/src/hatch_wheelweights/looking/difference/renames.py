@@ -124,14 +124,23 @@ def _agreed(there: _Pairing, back: _Pairing) -> tuple[dict[str, str], bool]:
 def _shortest(partners: Mapping[str, str]) -> tuple[tuple[Rename, ...], frozenset[str]]:
     """Return the rules, and the keys that they leave to be told one by one: whichever way needs fewer words.
 
-    A segment that was put in has rules as many as segments follow it; to take it out again is one.
+    A segment that was put in has rules as many as segments follow it; to take it out again is one. The order of the
+    files does not matter.
     """
     back = rules_of({partner: key for key, partner in partners.items()})
     ways = (
         _told(rules_of(partners)),
         _told({key: tuple(rule.inverse for rule in back[partner]) for key, partner in partners.items()}),
     )
-    return min(ways, key=lambda told: (sum(map(len, told)), sorted(sorted(rule.patterns) for rule in told[0])))
+    return min(ways, key=lambda way: _length(way[0], way[1], partners))
+
+
+def _length(
+    rules: tuple[Rename, ...], single: frozenset[str], partners: Mapping[str, str]
+) -> tuple[int, list[tuple[int, list[str]]], list[list[str]]]:
+    """Return what is less for fewer words, then for rules of more keys; it is the same in either order of the files."""
+    told = sorted((-rule.keys, sorted(rule.patterns)) for rule in rules)
+    return len(told) + len(single), told, sorted(sorted((key, partners[key])) for key in single)
 
 
 def _told(explained: Mapping[str, Explanation]) -> tuple[tuple[Rename, ...], frozenset[str]]:
@@ -178,11 +187,12 @@ class _Pairing:
     def follow_rules(self, *, of_any_shape: bool = False) -> None:
         """Pair the keys that follow the rules of the known pairs, where shapes agree and no two keys become one."""
         rules = trusted(rules_of(self.partners), self.partners)
-        images = {key: rules.applied(key)[0] for key in self.ours} if rules else {}
-        met = Counter(images.values())
-        for key, image in images.items():
-            partner = self.theirs.get(image) if met[image] == 1 and image != key else None
-            if partner is not None and (of_any_shape or partner.shape == self.ours[key].shape):
+        images = ((key, rules.applied(key)[0]) for key in (self.ours if rules else ()))
+        known = {key: image for key, image in images if image in self.theirs}  # images of hostile keys can be long
+        met = Counter(known.values())
+        for key, image in known.items():
+            is_its = met[image] == 1 and image != key
+            if is_its and (of_any_shape or self.theirs[image].shape == self.ours[key].shape):
                 self.take(key, image)
 
     def leave_equal(self) -> None:

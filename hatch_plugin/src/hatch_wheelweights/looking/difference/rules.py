@@ -18,6 +18,8 @@ __all__ = ["Rule", "Rules", "explanations", "rules_of", "trusted"]
 
 MAX_COMPARED: Final = 24  # segments that are compared one by one; longer runs are replaced as a whole
 MAX_DOUBT: Final = 0.1  # of the keys of a rule that may contradict it
+MAX_NEW: Final = 1_000  # characters that a rule that is applied puts into a key
+MAX_USED: Final = 16  # rules that are applied to one key
 
 Segments: TypeAlias = tuple[str, ...]
 
@@ -91,7 +93,7 @@ def _common(these: Segments, those: Segments) -> int:
 def _parts(old: Segments, new: Segments, head: int, tail: int) -> Iterator[Rule]:
     """Yield a rule for each part that differs, between what both begin and end with."""
     cores = old[head : len(old) - tail], new[head : len(new) - tail]
-    if not all(cores) or max(map(len, cores)) > MAX_COMPARED:
+    if max(map(len, cores)) > MAX_COMPARED or set(cores[0]).isdisjoint(cores[1]):
         yield _rule(old, new, (head, len(old) - tail), (head, len(new) - tail))
         return
     for tag, i, j, k, m in SequenceMatcher(None, *cores, autojunk=False).get_opcodes():
@@ -141,16 +143,27 @@ def trusted(explained: Mapping[str, Explanation], pairs: Mapping[str, str]) -> R
 
 
 class Rules:
-    """Rules that are applied together, longer ones first."""
+    """Rules that are applied together, longer ones first.
+
+    What a rule costs does not depend on the others: thousands can begin alike, and keys can have thousands of segments.
+    So rules inside a key are short, and are applied a few times.
+    """
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.all = sorted(rules, key=lambda rule: -len(rule.old))
-        # Thousands of rules can begin with one segment, so each is found by all of its own
-        self._by_old: dict[Segments, dict[tuple[bool, bool], Rule]] = {}
-        self._lengths: dict[str | None, dict[int, None]] = {}
-        for rule in self.all:
-            self._by_old.setdefault(rule.old, {}).setdefault((rule.at_start, rule.at_end), rule)
-            self._lengths.setdefault(rule.old[0] if rule.old else None, {})[len(rule.old)] = None
+        self._whole: dict[Segments, int] = {}
+        self._at_start, self._at_end, self._inside = _Branch(), _Branch(), _Branch()
+        for number, rule in enumerate(self.all):  # of several rules, the first one counts
+            if sum(map(len, rule.new)) > MAX_NEW:
+                continue
+            if rule.is_whole_key:
+                self._whole.setdefault(rule.old, number)
+            elif rule.at_start:
+                self._at_start.add(rule.old, number)
+            elif rule.at_end:
+                self._at_end.add(rule.old[::-1], number)
+            elif max(len(rule.old), len(rule.new)) <= MAX_COMPARED:
+                self._inside.add(rule.old, number)
 
     def __bool__(self) -> bool:
         return bool(self.all)
@@ -158,11 +171,12 @@ class Rules:
     def applied(self, key: str) -> tuple[str, Explanation]:
         """Return what becomes of a key, and the rules that had a part in it."""
         segments = tuple(key.split("."))
+        ends = {len(segments) - length: number for length, number in self._at_end.found(segments[::-1])}
         made: list[str] = []
         used: list[Rule] = []
         position = 0
         while position <= len(segments):
-            rule = self._at(segments, position)
+            rule = self._at(segments, position, ends) if len(used) < MAX_USED else None
             if rule is not None:
                 made += rule.new
                 used.append(rule)
@@ -173,14 +187,42 @@ class Rules:
                 position += 1
         return ".".join(made), tuple(used)
 
-    def _at(self, segments: Segments, position: int) -> Rule | None:
-        """Return the longest rule whose segments begin at a position."""
-        lengths = [*self._lengths.get(segments[position], ())] if position < len(segments) else []
-        if not 0 < position < len(segments):  # rules that only insert do so at an end
-            lengths += self._lengths.get(None, ())
-        for length in lengths:
-            end = position + length
-            for rule in self._by_old.get(segments[position:end], {}).values() if end <= len(segments) else ():
-                if not (rule.at_start and position) and not (rule.at_end and end != len(segments)):
-                    return rule
-        return None
+    def _at(self, segments: Segments, position: int, ends: Mapping[int, int]) -> Rule | None:
+        """Return the longest rule whose segments begin at a position; `ends` are the rules of the end, by theirs."""
+        found = [ends[position]] if position in ends else []
+        if position == 0:
+            found += [number for _, number in self._at_start.found(segments)]
+            found += [self._whole[segments]] if segments in self._whole else []
+        if position < len(segments) and segments[position] in self._inside.below:
+            found += [number for _, number in self._inside.found(segments[position : position + MAX_COMPARED])]
+        return self.all[min(found)] if found else None
+
+
+class _Branch:
+    """Where rules that begin with the same segments go apart; `number` is that of a rule that ends there."""
+
+    __slots__ = ("below", "number")
+
+    def __init__(self) -> None:
+        self.below: dict[str, _Branch] = {}
+        self.number: int | None = None
+
+    def add(self, segments: Segments, number: int) -> None:
+        """Add a rule by its number, unless there is one with the same segments."""
+        branch = self
+        for segment in segments:
+            branch = branch.below.setdefault(segment, _Branch())
+        if branch.number is None:
+            branch.number = number
+
+    def found(self, segments: Segments) -> list[tuple[int, int]]:
+        """Return the length and the number of each rule that segments begin with."""
+        found = [] if self.number is None else [(0, self.number)]
+        branch = self
+        for i, segment in enumerate(segments if self.below else ()):
+            if segment not in branch.below:
+                break
+            branch = branch.below[segment]
+            if branch.number is not None:
+                found.append((i + 1, branch.number))
+        return found

@@ -147,7 +147,7 @@ def _runs(rules: Sequence[Rename]) -> list[list[Rename]]:
     for rule in rules:
         old, new = (_NUMBER.findall(pattern) for pattern in rule.patterns)
         is_move = len(old) == len(new) == 1
-        shape = tuple(_NUMBER.sub("#", pattern) for pattern in rule.patterns)
+        shape = tuple(tuple(_NUMBER.split(pattern)) for pattern in rule.patterns)
         kind = (*shape, int(new[0]) - int(old[0])) if is_move else rule.patterns
         alike.setdefault(kind, []).append((int(old[0]) if is_move else 0, rule))
     found: list[list[Rename]] = []
