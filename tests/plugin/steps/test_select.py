@@ -221,6 +221,7 @@ SCHEDULER = {"base_lrs": [0.1], "last_epoch": 3, "_last_lr": [0.1]}
             {"o": [OPTIMIZER], "s": [SCHEDULER, SCHEDULER]},
             "the state of an optimizer (`o`), the states of schedulers (`s`) and no model",
         ),
+        ({"optimizers": {"g": OPTIMIZER, "d": OPTIMIZER}}, "the states of optimizers (`optimizers`) and no model"),
         (
             Opaque("torch.optim.adam", "Adam", state={"state": {}, "param_groups": []}),
             "a whole optimizer (`torch.optim.adam.Adam`)",
@@ -263,6 +264,34 @@ def test_a_loss_beside_a_model_and_an_optimizer_does_not_make_the_root_one():
     )
     assert _keys({"logit_scale": loss, "text": {"w": T}, "step": 3}) == ["logit_scale", "text.w"]  # no optimizer
     assert "head" in _keys({"head": T, "model": {"w": T}, "optimizer": OPTIMIZER})  # more than a number
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        {"optimizer_states": [OPTIMIZER]},
+        {"optimizers": {"generator": OPTIMIZER, "discriminator": OPTIMIZER}},
+        {"scheduler": SCHEDULER},
+        {"optimizer": {"state": {}, "param_groups": [{}]}, "cuda_rng_state": [sealed("uint8", (16,))]},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("shape", [(), (1,)])
+def test_however_the_state_of_training_is_kept_the_model_beside_it_is_meant(training, shape):
+    saved = {"model": {"w": T}, "loss": sealed("float32", shape), "epoch": 3, **training}
+    assert _refusal(saved).endswith('Pass top_level_key="model".')
+
+
+def test_quantised_weights_are_no_state_of_a_generator():
+    parts = {"packed": {"w": sealed("uint8", (4, 1))}, "scales": {"w": T}}
+    assert "Pass top_level_key" not in _refusal({**parts, "epoch": 3})
+    assert "`packed`, `scales`" in _refusal({**parts, "epoch": 3})
+
+
+def test_a_list_under_many_names_is_looked_at_once():
+    states = [OPTIMIZER] * 20_000
+    names: dict[str, Any] = {f"n{i}": states for i in range(20_000)}
+    assert "the states of optimizers (`n0`)" in _refusal(names)
 
 
 def test_a_module_of_the_optimizers_package_is_a_model():

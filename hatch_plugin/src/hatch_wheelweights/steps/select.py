@@ -159,12 +159,21 @@ def _state_of_training(part: Survey) -> str | None:
     if _has_direct_tensor(part.root, part):
         return None
     children = part.parts(part.root)
-    called = {name: called for name, value in children.items() if (called := _called(value))}
+    called = _of_training(children)
     others = (value for name, value in children.items() if name not in called)
     if not called or any(part[value].tensors or part[value].foreign or is_module(value) for value in others):
         return None
     shown = [f"{what} ({backticked(name)})" for name, what in islice(called.items(), SHOWN_ITEMS)]
     return f"{', '.join(shown)} and no model"
+
+
+def _of_training(children: dict[str, Any]) -> dict[str, str]:
+    """Return what a message calls those of the children that are states of training, or dicts of them, by name."""
+    values = {id(value): value for value in children.values()}  # many names may share one
+    called = {
+        key: _called(value) or (_called([*value.values()]) if is_dict(value) else None) for key, value in values.items()
+    }
+    return {name: said for name, value in children.items() if (said := called[id(value)])}
 
 
 def _called(value: Any) -> str | None:
@@ -211,8 +220,16 @@ def _candidates(part: Survey) -> dict[_Path, Any]:
                 for value in {id(value): value for value in level.values()}.values()
             }
             if found := {path: value for path, value in level.items() if verdicts[id(value)]}:
-                return dict(_unwrapped(path, value, part) for path, value in found.items())
+                return dict(_unwrapped(path, value, part) for path, value in _weights_of(found, part).items())
     return {}
+
+
+def _weights_of(candidates: dict[_Path, Any], part: Survey) -> dict[_Path, Any]:
+    """Return the candidates without those that hold bytes alone, as states of generators do; all if none are left."""
+    values = {id(value): value for value in candidates.values() if not is_module(value)}
+    below = {key: part.parts(value).values() for key, value in values.items()}
+    states = {key for key, children in below.items() if children and all(map(_is_bytes, children))}
+    return {path: value for path, value in candidates.items() if id(value) not in states} or candidates
 
 
 class _Surveys:
@@ -272,12 +289,17 @@ def _holds_tensor(node: Any, part: Survey) -> bool:
 def _are_of_training(children: dict[str, Any]) -> bool:
     """Tell whether the tensors among children are none of a model, but what training keeps.
 
-    Those are bytes, the states of generators of random numbers, and, beside the state of an optimizer, single numbers
-    such as the loss.
+    Those are bytes, the states of generators of random numbers, and, beside the state of an optimizer or a scheduler,
+    single numbers such as the loss.
     """
-    is_training = any(map(is_optimizer_state, children.values()))
-    tensors = (value for value in children.values() if isinstance(value, LazyTensor))
-    return all(tensor.dtype == "uint8" or (is_training and not tensor.shape) for tensor in tensors)
+    is_training = bool(_of_training(children))
+    tensors = [value for value in children.values() if isinstance(value, LazyTensor)]
+    return all(_is_bytes(tensor) or (is_training and all(size == 1 for size in tensor.shape)) for tensor in tensors)
+
+
+def _is_bytes(value: Any) -> bool:
+    """Tell whether a value is a row of bytes, as the state of a generator is; quantised weights have more axes."""
+    return isinstance(value, LazyTensor) and value.dtype == "uint8" and len(value.shape) == 1
 
 
 def _has_direct_tensor(node: Any, part: Survey) -> bool:

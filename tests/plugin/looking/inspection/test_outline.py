@@ -69,6 +69,8 @@ def test_a_root_that_holds_nothing_is_a_value_itself() -> None:
 
 def test_of_two_things_under_one_key_neither_vanishes() -> None:
     assert of({"1": leaf(), 1: leaf(), "n": 2, b"n": 3}) == (["1", "1 (2)"], {"n": "int 2", "n (2)": "int 3"})
+    assert of({"1": leaf(), "1 (2)": leaf(), 1: leaf()}) == (["1", "1 (2)", "1 (3)"], {})
+    assert of({"1": leaf(), 1: leaf(), "1 (2)": leaf()}) == (["1", "1 (2)", "1 (2) (2)"], {})
 
 
 class Guarded(dict[str, int]):

@@ -63,8 +63,12 @@ class Distinct:
 
     def of(self, key: str) -> str:
         """Return the key as it is told apart from those before."""
-        self._times[key] = times = self._times.get(key, 0) + 1
-        return key if times == 1 else f"{key} ({times})"
+        told = key
+        while told in self._times:
+            self._times[key] += 1
+            told = f"{key} ({self._times[key]})"
+        self._times[told] = 1
+        return told
 
 
 @dataclass
