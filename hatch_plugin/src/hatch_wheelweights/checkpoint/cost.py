@@ -58,8 +58,8 @@ def collecting_later() -> Generator[None]:
     """Make many objects without Python looking for cycles among them again and again, a third of the time otherwise.
 
     What is made is bounded by an account, and has no cycles. What the program has made before may have some: Python
-    looks for them afterwards, as it would have. Only who turned that off turns it on again, as threads may do both at
-    the same time, and nothing is called in between, as an interrupt comes when a call returns.
+    looks for them afterwards, as it would have. Threads can be in here at the same time, so that only the one that
+    turned it off turns it on again; and an interrupt can come whenever a call returns.
     """
     was_on = gc.isenabled()
     try:

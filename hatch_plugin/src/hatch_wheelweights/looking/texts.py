@@ -23,6 +23,7 @@ __all__ = [
     "human_size",
     "is_beyond_64_bits",
     "json_of",
+    "key_or_root",
     "key_text",
     "shape_text",
     "shortened",
@@ -60,6 +61,11 @@ def shortened(text: str, characters: int = MAX_VALUE_CHARACTERS) -> str:
 def key_text(key: str) -> str:
     """Return a key as a table shows it: on one line, and cut at 1,000 characters."""
     return printable(shortened(key, MAX_KEY_CHARACTERS))
+
+
+def key_or_root(key: str) -> str:
+    """Return a key as a table shows it; the root has an empty one."""
+    return key_text(key) or "(the root)"
 
 
 def width_of(text: str) -> int:

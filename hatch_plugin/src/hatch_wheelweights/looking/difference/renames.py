@@ -34,7 +34,7 @@ Group: TypeAlias = tuple[list[str], list[str]]
 
 @dataclass(frozen=True, slots=True)
 class Lone:
-    """A tensor whose key is in one file only.
+    """A tensor that is to be paired: its key is in one file only, or is another tensor's in the other.
 
     `content` is equal for tensors of equal dtype, shape and bytes; None where it was not read, or cannot be. `plain` is
     true where all values are the same: many tensors hold nothing but zeros, so that such a content proves little.

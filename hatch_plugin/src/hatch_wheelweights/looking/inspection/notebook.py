@@ -21,7 +21,7 @@ from hatch_wheelweights.looking.inspection.tree_words import (
     share_text,
     sparkline,
 )
-from hatch_wheelweights.looking.texts import json_of, key_text, shortened, size_text, value_text
+from hatch_wheelweights.looking.texts import json_of, key_or_root, shortened, size_text, value_text
 from hatch_wheelweights.looking.words import contents_lines, kind_line, many, problem_text, unread_lines
 from wheelweights.errors import printable
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from hatch_wheelweights.looking.inspection.statistics import Statistics
     from hatch_wheelweights.looking.inspection.tree import Node, TreeRow
 
-__all__ = ["html_tree", "html_trees"]
+__all__ = ["details", "html_tree", "html_trees"]
 
 MAX_NODES: Final = 2_000
 MAX_DEPTH: Final = 12
@@ -92,27 +92,28 @@ def _folded(facts: FileFacts, spelling: Spelling) -> Iterator[str]:
     """Yield what else there is, each part folded away under its title."""
     if facts.tensors and facts.beside:
         beside = "".join(_tree(facts.beside_tree, spelling))
-        yield _details("Beside the state_dict", beside + _list(facts.rest))
+        yield details("Beside the state_dict", beside + _list(facts.rest))
     elif facts.rest:
-        yield _details("Beside the state_dict" if facts.tensors else "Other values", _list(facts.rest))
+        yield details("Beside the state_dict" if facts.tensors else "Other values", _list(facts.rest))
     if facts.others:
-        yield _details("Other values", _list(facts.others))
+        yield details("Other values", _list(facts.others))
     if facts.config is not None:
-        yield _details("Configuration", f"<pre>{escape(json_of(facts.config))}</pre>")
+        yield details("Configuration", f"<pre>{escape(json_of(facts.config))}</pre>")
     if metadata := {name: shortened(value_text(value)) for name, value in facts.other_metadata.items()}:
-        yield _details("Metadata", _list(metadata))
+        yield details("Metadata", _list(metadata))
     if facts.table:
         lines = "\n".join(map(printable, facts.table))
-        yield _details("In pyproject.toml", f"<pre>{escape(lines)}</pre>")
+        yield details("In pyproject.toml", f"<pre>{escape(lines)}</pre>")
 
 
-def _details(title: str, content: str) -> str:
+def details(title: str, content: str) -> str:
+    """Return HTML that is folded away under a title."""
     return f"<details><summary>{title}</summary>{content}</details>"
 
 
 def _list(pairs: Mapping[str, str]) -> str:
     """Return names and values; of many, the first."""
-    names = [key_text(name) or "(the root)" for name in islice(pairs, SHOWN_PAIRS)]
+    names = map(key_or_root, islice(pairs, SHOWN_PAIRS))
     said = (f"{name}: {printable(value)}" for name, value in zip(names, pairs.values(), strict=False))
     more = [f"and {len(pairs) - SHOWN_PAIRS:,} more"] if len(pairs) > SHOWN_PAIRS else []
     return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in (*said, *more))}</ul>" if pairs else ""

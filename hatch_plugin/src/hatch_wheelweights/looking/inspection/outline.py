@@ -48,7 +48,7 @@ def outline(tree: Any, without: tuple[str, ...] | None, account: Account) -> Out
     survey = Survey(tree, whole_model=True, account=account)
     found = Outline()
     walk = _Walk(survey, found, without)
-    if walk.children(tree) is None:
+    if _children(tree) is None:
         walk.leaf("", tree)
     else:
         walk.enter(tree, (), "", 0)
@@ -83,7 +83,7 @@ class _Walk:
     def enter(self, node: Any, path: tuple[str, ...] | None, prefix: str, depth: int) -> None:
         """Gather what a container holds; `path` is None once it has left that of the part which is left out."""
         self.entered[id(node)] = prefix.removesuffix(".")
-        for name, value in self.children(node) or ():
+        for name, value in _children(node) or ():
             self.visited += 1
             if self.visited > MAX_VISITED or len(self.found.tensors) + len(self.found.values) >= MAX_ENTRIES:
                 self.found.is_cut = True
@@ -112,20 +112,13 @@ class _Walk:
         else:
             seen = self.entered.get(id(value))
             same = None if seen is None else f"the same as {backticked(seen) if seen else 'the root'}"
-            self.found.values[key] = same or self.holds(value)
-
-    def children(self, node: Any) -> Iterable[tuple[Any, Any]] | None:
-        return _children(node)
+            self.found.values[key] = same or holds(value, self.survey)
 
     def is_worth_it(self, value: Any, path: tuple[str, ...] | None) -> bool:
         """Tell whether there are tensors in a container, or the part that is left out."""
         if isinstance(value, LazyTensor):
             return False
         return self.survey[value].tensors > 0 or (path is not None and self.without is not None)
-
-    def holds(self, value: Any) -> str:
-        """Describe a value in a few words."""
-        return holds(value, self.survey)
 
 
 def _children(node: Any) -> Iterable[tuple[Any, Any]] | None:

@@ -11,10 +11,10 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 from hatch_wheelweights.errors import spelt
-from hatch_wheelweights.looking.inspection.notebook import html_trees
+from hatch_wheelweights.looking.inspection.notebook import details, html_trees
 from hatch_wheelweights.looking.inspection.page_data import groups_of, page_data
 from hatch_wheelweights.looking.single_page import joined, json_element, single_page
-from hatch_wheelweights.looking.texts import json_of, key_text, value_text
+from hatch_wheelweights.looking.texts import json_of, key_or_root, value_text
 from hatch_wheelweights.looking.words import (
     SHOWN_RECORDS,
     contents_lines,
@@ -88,14 +88,14 @@ def _said(facts: FileFacts, spelling: Spelling) -> Iterator[str]:
 
 def _folded(facts: FileFacts, spelling: Spelling) -> Iterator[str]:
     if facts.notes:
-        yield _details(counted(len(facts.notes), "note"), "".join(_texts("notes", facts.notes, spelling)))
+        yield details(counted(len(facts.notes), "note"), "".join(_texts("notes", facts.notes, spelling)))
     if facts.table:
-        yield _details("For pyproject.toml", f'<pre class="copied">{escape(chr(10).join(facts.table))}</pre>')
+        yield details("For pyproject.toml", f'<pre class="copied">{escape(chr(10).join(facts.table))}</pre>')
     yield _pairs("At the root", {} if facts.added else facts.top_level)
     yield _pairs("Other values", facts.others)
     yield _pairs("Beside the state_dict" if facts.tensors else "Other values", facts.rest)
     if facts.config is not None:
-        yield _details("Configuration", f'<pre class="copied">{escape(json_of(facts.config))}</pre>')
+        yield details("Configuration", f'<pre class="copied">{escape(json_of(facts.config))}</pre>')
     yield _pairs("Metadata", {name: value_text(value) for name, value in facts.other_metadata.items()})
 
 
@@ -107,7 +107,7 @@ def _records(facts: FileFacts, spelling: Spelling) -> Iterator[str]:
     sections = "".join(f"<section>{''.join(_record(record, spelling))}</section>" for record in shown)
     unshown = unshown_line(facts)
     more = "" if unshown is None else f"<p>{escape(unshown)}</p>"
-    yield f'<div class="about">{_details("About each record", sections + more)}</div>'
+    yield f'<div class="about">{details("About each record", sections + more)}</div>'
 
 
 def _record(record: FileFacts, spelling: Spelling) -> Iterator[str]:
@@ -122,14 +122,8 @@ def _texts(kind: str, texts: Sequence[object], spelling: Spelling) -> Iterator[s
         yield "</ul>"
 
 
-def _details(title: str, content: str) -> str:
-    return f"<details><summary>{title}</summary>{content}</details>"
-
-
 def _pairs(title: str, pairs: Mapping[str, str]) -> str:
     if not pairs:
         return ""
-    said = (
-        f"<dt>{escape(key_text(name)) or '(the root)'}</dt><dd>{_text(value)}</dd>" for name, value in pairs.items()
-    )
-    return _details(f"{title} <span>{len(pairs):,}</span>", f"<dl>{''.join(said)}</dl>")
+    said = (f"<dt>{escape(key_or_root(name))}</dt><dd>{_text(value)}</dd>" for name, value in pairs.items())
+    return details(f"{title} <span>{len(pairs):,}</span>", f"<dl>{''.join(said)}</dl>")

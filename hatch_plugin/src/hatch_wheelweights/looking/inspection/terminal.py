@@ -22,7 +22,15 @@ from hatch_wheelweights.looking.inspection.tree_words import (
     share_text,
     sparkline,
 )
-from hatch_wheelweights.looking.texts import human_count, json_of, key_text, shortened, size_text, value_text, width_of
+from hatch_wheelweights.looking.texts import (
+    human_count,
+    json_of,
+    key_or_root,
+    shortened,
+    size_text,
+    value_text,
+    width_of,
+)
 from hatch_wheelweights.looking.words import (
     SHOWN_RECORDS,
     contents_lines,
@@ -180,7 +188,7 @@ def _pairs(pairs: Mapping[str, str], screen: Screen, names: int = 0) -> list[str
 
 def _shown_names(pairs: Mapping[str, str], screen: Screen) -> list[str]:
     shown = SHOWN_PAIRS if screen.depth is None else len(pairs)
-    return [key_text(name) or "(the root)" for name in islice(pairs, shown)]
+    return [key_or_root(name) for name in islice(pairs, shown)]
 
 
 def _indented(lines: Iterable[str]) -> list[str]:
@@ -271,7 +279,7 @@ def _size_columns(rows: Sequence[TreeRow], width: int) -> list[_Column]:
     sizes = [size_text(row.node.totals.nbytes) if _is_counted(row.node) else "" for row in rows]
     used = max(map(len, [*counts, "Values"])) + max(map(len, [*sizes, "Size"]))
     room = max(CONTENTS, width - used - 3 * len(GAP))
-    contents = [_cut(contents_text(row), room if row.node.tensor is None else SHAPE) for row in rows]
+    contents = [shortened(contents_text(row), room if row.node.tensor is None else SHAPE) for row in rows]
     holds = _Column("Holds", contents, most=max(NAMES, room))
     return [holds, _Column("Values", counts, right=True), _Column("Size", sizes, right=True)]
 
@@ -302,10 +310,6 @@ def _statistics_columns(rows: Sequence[TreeRow], width: int, bars: str) -> list[
     drawn = ["" if each is None else sparkline(each.histogram, shown, bars) for each in known]
     heading = "Histogram" if shown == SPARKLINES[0] else "Hist"
     return [*numbers, *([_Column(heading, drawn)] if any(drawn) else [])]
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 3]}..."
 
 
 def _table(columns: Sequence[_Column], screen: Screen) -> list[str]:

@@ -11,6 +11,7 @@ import re
 import unicodedata
 from typing import Final
 
+from hatch_wheelweights.looking.texts import shortened
 from wheelweights.errors import printable
 
 __all__ = ["MAX_NAME", "Taken", "class_name", "comment_text", "is_field", "is_identifier", "text_of"]
@@ -45,7 +46,7 @@ def text_of(text: str) -> str:
 
 def comment_text(text: str, characters: int = 80) -> str:
     """Return a text for a comment or a docstring: on one line, cut, and without what could end it."""
-    shown = printable(text if len(text) <= characters else f"{text[: characters - 3]}...")
+    shown = printable(shortened(text, characters))
     return shown.replace("\\", "\\\\").replace('"', "'")
 
 
